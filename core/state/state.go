@@ -1,0 +1,195 @@
+package state
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/go-memdb"
+
+	"github.com/instarhq/instar/core"
+)
+
+// Source is what a State follows.
+type Source interface {
+	core.Proposer
+	core.Reader
+	core.Feed
+}
+
+// State is the typed view of a Source. Make one with New and run it with Run; every method waits for
+// or works on what Run has applied. Safe for concurrent use.
+type State struct {
+	source Source
+	db     *memdb.MemDB
+
+	mu      sync.Mutex
+	seq     uint64        // applied to db
+	moved   chan struct{} // closed and replaced when seq moves
+	loaded  chan struct{} // closed when the first load is complete
+	watches map[*Watch]struct{}
+}
+
+// New makes an empty State over source.
+func New(source Source) *State {
+	db, err := memdb.NewMemDB(schema())
+	if err != nil {
+		panic(fmt.Sprintf("state: schema: %v", err)) // the schema is fixed
+	}
+	return &State{
+		source: source, db: db,
+		moved: make(chan struct{}), loaded: make(chan struct{}), watches: map[*Watch]struct{}{},
+	}
+}
+
+// Run loads the current objects and follows the feed until ctx ends. An object that cannot be
+// understood ends it with an error: acting on half a view would be worse. Call it once.
+func (s *State) Run(ctx context.Context) error {
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	for rec, err := range s.source.Changes(ctx, s.applied()) {
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("follow the change feed after %d: %w", s.applied(), err)
+		}
+		if err := s.apply(rec); err != nil {
+			return fmt.Errorf("apply record %d: %w", rec.Seq, err)
+		}
+	}
+	return ctx.Err()
+}
+
+// Ready waits until the first load is complete.
+func (s *State) Ready(ctx context.Context) error {
+	select {
+	case <-s.loaded:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// View takes a consistent snapshot.
+func (s *State) View() *View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &View{seq: s.seq, read: s.db.Txn(false)}
+}
+
+// Wait returns when everything up to sequence number seq is in the view.
+func (s *State) Wait(ctx context.Context, seq uint64) error {
+	for {
+		s.mu.Lock()
+		reached, moved := s.seq >= seq, s.moved
+		s.mu.Unlock()
+		if reached {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for record %d: %w", seq, ctx.Err())
+		}
+	}
+}
+
+// View is a consistent snapshot of all objects.
+type View struct {
+	seq  uint64
+	read *memdb.Txn
+}
+
+// Seq is the sequence number that the view is as of.
+func (v *View) Seq() uint64     { return v.seq }
+func (v *View) txn() *memdb.Txn { return v.read }
+
+func (s *State) applied() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seq
+}
+
+func (s *State) load(ctx context.Context) error {
+	at := s.source.Seq()
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	var dirty []Change
+	for kind := range decoders {
+		if at == 0 {
+			break // an empty store; 0 would mean "now" to List
+		}
+		objects, err := s.source.List(ctx, kind, "", at)
+		if err != nil {
+			return fmt.Errorf("load every %s: %w", kind, err)
+		}
+		for _, o := range objects {
+			e, err := decode(kind, o.ID, o.Seq, o.Value)
+			if err != nil {
+				return err
+			}
+			if err := txn.Insert(string(kind), e); err != nil {
+				return fmt.Errorf("load %s %q: %w", kind, o.ID, err)
+			}
+			dirty = append(dirty, Change{Kind: kind, ID: o.ID, Service: serviceOf(kind, e)})
+		}
+	}
+	s.commit(txn, at, dirty)
+	close(s.loaded)
+	return nil
+}
+
+func (s *State) apply(rec core.Record) error {
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	dirty := make([]Change, 0, len(rec.Txn.Ops))
+	for i := range rec.Txn.Ops {
+		change, err := applyOp(txn, rec.Seq, &rec.Txn.Ops[i])
+		if err != nil {
+			return err
+		}
+		dirty = append(dirty, change)
+	}
+	s.commit(txn, rec.Seq, dirty)
+	return nil
+}
+
+func applyOp(txn *memdb.Txn, seq uint64, op *core.Op) (Change, error) {
+	change := Change{Kind: op.Kind, ID: op.ID}
+	if op.Delete {
+		raw, err := txn.First(string(op.Kind), "id", op.ID)
+		if err != nil || raw == nil {
+			return change, err
+		}
+		change.Service = serviceOf(op.Kind, raw.(*entry))
+		return change, txn.Delete(string(op.Kind), raw)
+	}
+	e, err := decode(op.Kind, op.ID, seq, op.Value)
+	if err != nil {
+		return change, err
+	}
+	change.Service = serviceOf(op.Kind, e)
+	return change, txn.Insert(string(op.Kind), e)
+}
+
+// commit makes the transaction, the sequence number and the change marks visible as one.
+func (s *State) commit(txn *memdb.Txn, seq uint64, dirty []Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	txn.Commit()
+	s.seq = seq
+	close(s.moved)
+	s.moved = make(chan struct{})
+	for w := range s.watches {
+		w.mark(dirty)
+	}
+}
+
+func serviceOf(kind core.Kind, e *entry) string {
+	if kind == core.KindService {
+		return e.id
+	}
+	return e.keys.service
+}
