@@ -30,3 +30,13 @@ func tlsFromEnv() (*tls.Config, error) {
 	}
 	return wire.ServerTLS(own, host)
 }
+
+// forgetEnvironment removes the variables of the launch: programs that the driver starts must not take
+// themselves for drivers, nor be taken for this one by a daemon that looks for lost processes.
+func forgetEnvironment() {
+	for _, name := range []string{
+		wire.EnvCertificate, wire.EnvKey, wire.EnvHostCertificate, wire.EnvLog, wire.EnvLogLevel, wire.Handshake.MagicCookieKey,
+	} {
+		_ = os.Unsetenv(name) // fails only for names that are none
+	}
+}

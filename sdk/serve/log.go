@@ -40,16 +40,17 @@ func (o *output) set(w io.Writer) {
 // that the daemon has chosen.
 func Logger(name string) hclog.Logger {
 	return hclog.New(&hclog.LoggerOptions{
-		Name: name, Level: hclog.LevelFromString(level()), Output: logOutput, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		Name: name, Level: logLevel, Output: logOutput, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
 	})
 }
 
-func level() string {
-	if l := os.Getenv(wire.EnvLogLevel); hclog.LevelFromString(l) != hclog.NoLevel {
+// logLevel is what the daemon has chosen.
+var logLevel = func() hclog.Level {
+	if l := hclog.LevelFromString(os.Getenv(wire.EnvLogLevel)); l != hclog.NoLevel {
 		return l
 	}
-	return "info"
-}
+	return hclog.Info
+}()
 
 // logFile is the file that standard error has become; nil without one.
 var logFile atomic.Pointer[rotatingFile]
@@ -71,15 +72,20 @@ func redirectLog() error {
 	return nil
 }
 
-// takeBackOutput returns options that, at the first call, point os.Stdout and os.Stderr at the log file.
+// takeBackOutput returns options that, at the first call, point os.Stdout, os.Stderr and file descriptor 1,
+// which has served for the handshake, at the log file.
 // go-plugin points them at pipes that only a connected daemon empties: a driver that prints would block as
 // soon as the daemon is away. The pipes have been installed before the first call can arrive.
 func takeBackOutput() []grpc.ServerOption {
 	var once sync.Once
 	take := func() {
 		once.Do(func() {
-			if logFile.Load() != nil {
-				os.Stdout, os.Stderr = plainStderr, plainStderr
+			if logFile.Load() == nil {
+				return
+			}
+			os.Stdout, os.Stderr = plainStderr, plainStderr
+			if err := duplicate(plainStderr, 1); err != nil {
+				fmt.Fprintf(plainStderr, "standard output stays with the daemon: %v\n", err)
 			}
 		})
 	}

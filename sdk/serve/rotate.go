@@ -17,7 +17,6 @@ type rotatingFile struct {
 
 	mu   sync.Mutex
 	file *os.File
-	size int64
 }
 
 func openRotating(path string, maxBytes int64) (*rotatingFile, error) {
@@ -31,17 +30,14 @@ func (r *rotatingFile) open() error {
 	if err != nil {
 		return err
 	}
-	info, err := file.Stat()
-	if err == nil {
-		err = replaceStderr(file)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", r.path, joinClose(err, file))
+	if err := duplicate(file, 2); err != nil {
+		_ = file.Close() // the first error is what the caller wants to know
+		return fmt.Errorf("%s: %w", r.path, err)
 	}
 	if r.file != nil {
 		_ = r.file.Close() // nothing is buffered; its successor is in place
 	}
-	r.file, r.size = file, info.Size()
+	r.file = file
 	return nil
 }
 
@@ -50,27 +46,18 @@ func (r *rotatingFile) open() error {
 func (r *rotatingFile) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.size > 0 && r.size+int64(len(p)) > r.max {
-		r.rotate()
-	}
-	n, err := r.file.Write(p)
-	r.size += int64(n)
-	return n, err
-}
-
-func (r *rotatingFile) rotate() {
-	// What was written to file descriptor 2 directly is not in size, but in the file: it goes with it.
-	if err := os.Rename(r.path, r.path+".1"); err == nil {
-		err = r.open()
-		if err == nil {
-			return
+	// The size is asked for each time, because others write to file descriptor 2 too.
+	if info, err := r.file.Stat(); err == nil && info.Size() > 0 && info.Size()+int64(len(p)) > r.max {
+		if err := r.rotate(); err != nil {
+			fmt.Fprintf(r.file, "rotating the log: %v\n", err)
 		}
-		fmt.Fprintf(r.file, "rotating the log: %v\n", err)
 	}
-	r.size = 0 // try again after another max bytes
+	return r.file.Write(p)
 }
 
-func joinClose(err error, file *os.File) error {
-	_ = file.Close() // err is what the caller wants to know
-	return err
+func (r *rotatingFile) rotate() error {
+	if err := os.Rename(r.path, r.path+".1"); err != nil {
+		return err
+	}
+	return r.open()
 }

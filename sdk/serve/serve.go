@@ -82,6 +82,7 @@ type process struct {
 func (p *process) newServer(opts []grpc.ServerOption) *grpc.Server {
 	opts = append(opts, wire.ServerOptions(p.logger)...)
 	opts = append(opts, takeBackOutput()...)
+	forgetEnvironment()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.server = grpc.NewServer(opts...)

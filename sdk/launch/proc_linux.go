@@ -1,0 +1,72 @@
+package launch
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// startTime is when a process began, in clock ticks since boot. A zombie counts as gone.
+func startTime(pid int) (uint64, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, fmt.Errorf("process %d: %w", pid, err)
+	}
+	// The command's name, in parentheses, may hold anything; the fields after it are fixed: the state is
+	// field 3 of proc(5) and the start time field 22.
+	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("process %d: /proc has %d fields after the name, want 20 or more", pid, len(fields))
+	}
+	if state := fields[0][0]; state == 'Z' || state == 'X' {
+		return 0, fmt.Errorf("process %d: %w", pid, os.ErrNotExist)
+	}
+	ticks, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("process %d: start time: %w", pid, err)
+	}
+	return ticks, nil
+}
+
+// bootID tells one boot of the machine from another.
+func bootID() (string, error) {
+	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// FindByDir returns the states, without a socket, of all processes that were launched in the given launch
+// directory: those of a daemon that died before it could write anything down.
+func FindByDir(dir string) ([]State, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("looking for processes: %w", err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	marker := []byte(environOf(dir))
+	var found []State
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		environ, err := os.ReadFile("/proc/" + e.Name() + "/environ")
+		if err != nil {
+			continue // gone, or another user's
+		}
+		if !bytes.Contains(append([]byte{0}, environ...), marker) {
+			continue
+		}
+		if started, err := startTime(pid); err == nil {
+			found = append(found, State{PID: pid, Started: started, Boot: boot, Dir: dir})
+		}
+	}
+	return found, nil
+}
