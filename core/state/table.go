@@ -188,3 +188,19 @@ func keysOf(value any) keys {
 	}
 	return keys{}
 }
+
+// ServiceOf names the service that a write is about; empty if it is about none, or a delete whose
+// object's kind does not say it in the id.
+func ServiceOf(op *core.Op) string {
+	if op.Kind == core.KindService {
+		return op.ID
+	}
+	if op.Delete {
+		return ""
+	}
+	e, err := decode(op.Kind, op.ID, 0, op.Value)
+	if err != nil {
+		return ""
+	}
+	return e.keys.service
+}
