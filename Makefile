@@ -1,0 +1,49 @@
+# instar. `make help` lists what there is.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GO      ?= go
+# The product needs no C; the tests do, for the race detector (see .ci/test).
+STATIC   = CGO_ENABLED=0 $(GO) build -trimpath
+
+.DEFAULT_GOAL := build
+.PHONY: help build shop demo test lint proto generate release-snapshot clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: shop ## every binary into build/bin, and the example shop into build/shop
+	@mkdir -p build/bin
+	$(STATIC) -ldflags "-s -w -X main.version=$(VERSION)" -o build/bin/ ./cmd/...
+
+shop:
+	@for version in 1 2 3; do mkdir -p build/shop/$$version && \
+	  $(STATIC) -ldflags "-s -w -X main.version=$$version" -o build/shop/$$version/shop ./examples/shop || exit 1; done
+
+demo: build ## replaces the shop under load, tells the story, writes build/demo.json
+	$(GO) run ./e2e/demo
+
+test: ## all tests, under the race detector; installs what is lacking
+	.ci/test
+
+lint: ## golangci-lint, buf and goreleaser over sources and configuration
+	.ci/lint
+
+proto: ## the generated code of proto/
+	PATH="$$(dirname $$(.ci/tool protoc-gen-go)):$$(dirname $$(.ci/tool protoc-gen-go-grpc)):$$PATH" && \
+	  cd proto && "$$(../.ci/tool buf)" generate
+
+generate: proto ## all generated files
+	$(GO) generate ./...
+
+bench-%: ## store, proxy, rollout, idle or audit: measures, writes build/bench-NAME.json
+	@test -d e2e/bench/$* || { echo "there is no benchmark $*" >&2; exit 2; }
+	@case $* in proxy) .ci/setup .ci/packages-bench ;; esac
+	$(GO) run ./e2e/bench/$*
+
+bench-rollout bench-idle: build
+
+release-snapshot: ## archives and packages of the working tree into dist/
+	"$$(.ci/tool goreleaser)" release --snapshot --clean
+
+clean: ## removes what the other targets made
+	rm -rf build dist
