@@ -1,0 +1,34 @@
+package driverhost
+
+import (
+	"fmt"
+
+	"github.com/instarhq/instar/core"
+)
+
+var kinds = []core.DriverKind{core.DriverCompute, core.DriverTraffic, core.DriverMetrics}
+
+// targetKey names a target of this node.
+type targetKey struct {
+	kind   core.DriverKind
+	driver string
+	name   string
+}
+
+// String is how messages name a target: `compute "process" "local"`, as the configuration has it.
+func (k targetKey) String() string {
+	if k.name == "" {
+		return fmt.Sprintf("target of %s %q", k.kind, k.driver)
+	}
+	return fmt.Sprintf("target %s %q %q", k.kind, k.driver, k.name)
+}
+
+// dir is the target's directory, under "targets". A name cannot hold the separator.
+func (k targetKey) dir() string { return string(k.kind) + "_" + k.driver + "_" + k.name }
+
+// binary is what the driver's file is called.
+func (k targetKey) binary() string { return binaryName(k.kind, k.driver) }
+
+func binaryName(kind core.DriverKind, driver string) string {
+	return "instar-" + string(kind) + "-" + driver
+}
