@@ -19,6 +19,9 @@ type Instance struct {
 	Created  time.Time `json:"created"`
 	// Drain is when the instance was first wanted out of traffic; zero while Desired is run.
 	Drain time.Time `json:"drain,omitzero"`
+	// Left is the sequence number that control acted on when it last took the instance out of a route:
+	// a route's generation over Left does not list it. Zero: it has never been taken out.
+	Left uint64 `json:"left,omitempty"`
 	// Reason says why Desired is not run: "superseded by revision 3", "unhealthy".
 	Reason string `json:"reason,omitempty"`
 }
@@ -76,12 +79,14 @@ type InstanceStatus struct {
 	// Healthy is a flag beside the phase: every health check has passed for its healthy_for.
 	Healthy bool `json:"healthy"`
 	// HealthySince is when Healthy last became true; zero while it is false.
-	HealthySince time.Time         `json:"healthy_since,omitzero"`
-	Addresses    map[string]string `json:"addresses,omitempty"` // port name → host:port
-	Fingerprint  string            `json:"fingerprint,omitempty"`
-	Failure      *Failure          `json:"failure,omitempty"`
-	Unhealthy    string            `json:"unhealthy,omitempty"` // the last failed check, in words
-	Updated      time.Time         `json:"updated"`
+	HealthySince time.Time `json:"healthy_since,omitzero"`
+	// Verified: Healthy has been true at least once. One that never was is still coming up.
+	Verified    bool              `json:"verified,omitempty"`
+	Addresses   map[string]string `json:"addresses,omitempty"` // port name → host:port
+	Fingerprint string            `json:"fingerprint,omitempty"`
+	Failure     *Failure          `json:"failure,omitempty"`
+	Unhealthy   string            `json:"unhealthy,omitempty"` // the last failed check, in words
+	Updated     time.Time         `json:"updated"`
 }
 
 // Failure says why an instance did not come to run, or ended.

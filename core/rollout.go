@@ -26,6 +26,11 @@ type Rollout struct {
 	// not succeed, with what the instances said.
 	Reason  string   `json:"reason,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
+	// FromCount is how many instances of From are wanted while this rollout runs: the service's count
+	// before the apply that began it. It becomes the service's count again if the rollout does not win.
+	FromCount int `json:"from_count,omitempty"`
+	// Backoff holds back replacements of the revision that is not active: To before the switch, From after.
+	Backoff *Backoff `json:"backoff,omitempty"`
 	// AbortAsked makes the planner roll back at the next step.
 	AbortAsked string `json:"abort_asked,omitempty"`
 	// History is every phase entered, oldest first.

@@ -20,12 +20,13 @@ type Service struct {
 	Revisions int       `json:"revisions"` // how many revisions were ever numbered
 	Rollouts  int       `json:"rollouts"`  // how many rollouts were ever numbered
 	Deleting  bool      `json:"deleting,omitempty"`
-	// Backoff holds back replacements of failing instances of one revision.
+	// Backoff holds back replacements of failing instances of the active revision.
 	Backoff *Backoff `json:"backoff,omitempty"`
 }
 
-// Backoff is the replacement delay after consecutive instance failures: 1s, 2s, 4s … 5m, forgotten
-// when an instance of the revision has been healthy for ten minutes.
+// Backoff is the replacement delay after consecutive instance failures of one revision: 1s, 2s, 4s … 5m.
+// Failures while it lasts belong to the same wave and count once; one that comes more than ten minutes
+// after it begins a new count.
 type Backoff struct {
 	Revision int       `json:"revision"`
 	Failures int       `json:"failures"`
