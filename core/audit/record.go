@@ -47,27 +47,27 @@ func Encode(txn core.Txn) ([]byte, error) {
 // Decode reads a record's bytes. It refuses another format, a field that it does not know and bytes
 // that are no record at all; the result shares no memory with raw.
 func Decode(raw []byte) (core.Txn, error) {
-	var s scanner
-	if err := s.scan(raw); err != nil {
+	var v View
+	if err := v.Scan(raw); err != nil {
 		return core.Txn{}, err
 	}
 	txn := core.Txn{
 		Meta: core.Meta{
-			Principal: string(s.meta.principal),
-			Time:      time.Unix(0, s.meta.time).UTC(),
-			Verb:      string(s.meta.verb),
-			Reason:    string(s.meta.reason),
-			RequestID: string(s.meta.requestID),
-			Cause:     s.meta.cause,
-			Origin:    string(s.meta.origin),
+			Principal: string(v.Principal),
+			Time:      time.Unix(0, v.Time).UTC(),
+			Verb:      string(v.Verb),
+			Reason:    string(v.Reason),
+			RequestID: string(v.RequestID),
+			Cause:     v.Cause,
+			Origin:    string(v.Origin),
 		},
-		Ops: make([]core.Op, len(s.ops)),
+		Ops: make([]core.Op, len(v.Ops)),
 	}
-	for i := range s.ops {
-		op := &s.ops[i]
-		txn.Ops[i] = core.Op{Kind: core.Kind(op.kind), ID: string(op.id), Delete: op.delete, IfSeq: op.ifSeq}
-		if len(op.value) > 0 {
-			txn.Ops[i].Value = append([]byte(nil), op.value...)
+	for i := range v.Ops {
+		op := &v.Ops[i]
+		txn.Ops[i] = core.Op{Kind: core.Kind(op.Kind), ID: string(op.ID), Delete: op.Delete, IfSeq: op.IfSeq}
+		if len(op.Value) > 0 {
+			txn.Ops[i].Value = append([]byte(nil), op.Value...)
 		}
 	}
 	return txn, nil

@@ -40,7 +40,7 @@ func drawTxn(r *rapid.T) core.Txn {
 }
 
 // TestRoundTrip also reads every record with the code generated from the .proto, so that the schema
-// that outsiders build on and the scanner here cannot drift apart.
+// that outsiders build on and View cannot drift apart.
 func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		want := drawTxn(r)
@@ -58,6 +58,15 @@ func TestRoundTrip(t *testing.T) {
 		var m storev1.Record
 		if err := proto.Unmarshal(raw, &m); err != nil {
 			r.Fatal(err)
+		}
+		var view audit.View
+		if err := view.Scan(raw); err != nil {
+			r.Fatal(err)
+		}
+		for _, op := range view.Ops {
+			if !bytes.Equal(raw[op.Offset:op.Offset+len(op.Value)], op.Value) {
+				r.Fatalf("value %q is not at offset %d of %q", op.Value, op.Offset, raw)
+			}
 		}
 		last := m.GetOps()[len(want.Ops)-1]
 		if m.GetFormat() != audit.Format || m.GetMeta().GetTimeUnixNano() != want.Meta.Time.UnixNano() ||

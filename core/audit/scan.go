@@ -8,31 +8,32 @@ import (
 	"github.com/instarhq/instar/core"
 )
 
-// scanner reads a record without copying: verification of a long log must not be slower than its
-// hashing, and the generated code allocates every string. The scanner is also stricter: a field that it
-// does not know, a field twice, or a wrong wire type is an error. All slices alias the record.
-type scanner struct {
-	meta scannedMeta
-	ops  []scannedOp // reused from record to record
+// View is a record read in place: all slices alias the record's bytes. It exists because verification
+// of a long log must not be slower than its hashing, and the generated code allocates every string. It
+// is also stricter: a field that it does not know, a field twice, or a wrong wire type is an error.
+type View struct {
+	Principal, Verb, Reason, RequestID, Origin []byte
+
+	Time  int64 // nanoseconds since 1970
+	Cause uint64
+	Ops   []OpView // reused from record to record
 }
 
-type scannedMeta struct {
-	principal, verb, reason, requestID, origin []byte
-	time                                       int64
-	cause                                      uint64
+// OpView is one operation of a View.
+type OpView struct {
+	Kind, ID, Value []byte
+
+	Offset int // of Value in the record
+	IfSeq  uint64
+	Delete bool
 }
 
-type scannedOp struct {
-	kind, id, value []byte
-	ifSeq           uint64
-	delete          bool
-}
-
-func (s *scanner) scan(raw []byte) error {
-	s.meta, s.ops = scannedMeta{}, s.ops[:0]
+// Scan reads a record's bytes into v, whose memory it reuses. See Decode for what it refuses.
+func (v *View) Scan(raw []byte) error {
+	*v = View{Ops: v.Ops[:0]}
 	var format uint64
 	var haveMeta bool
-	err := fields("record", raw, func(f field) error {
+	err := fields("record", raw, 0, func(f field) error {
 		switch f.number {
 		case 1:
 			format = f.varint
@@ -49,12 +50,12 @@ func (s *scanner) scan(raw []byte) error {
 			if err := f.want("record.meta", protowire.BytesType); err != nil {
 				return err
 			}
-			return s.scanMeta(f.bytes)
+			return v.scanMeta(f.bytes)
 		case 3:
 			if err := f.want("record.ops", protowire.BytesType); err != nil {
 				return err
 			}
-			return s.scanOp(f.bytes)
+			return v.scanOp(f.bytes, f.offset)
 		}
 		return f.unknown("record")
 	})
@@ -65,58 +66,57 @@ func (s *scanner) scan(raw []byte) error {
 		return corrupt("record has no format number: these bytes are no record of instar")
 	case !haveMeta:
 		return corrupt("record has no meta field")
-	case len(s.ops) == 0:
+	case len(v.Ops) == 0:
 		return corrupt("record has no operation")
 	}
 	return nil
 }
 
-func (s *scanner) scanMeta(raw []byte) error {
-	m := &s.meta
-	return fields("meta", raw, func(f field) error {
+func (v *View) scanMeta(raw []byte) error {
+	return fields("meta", raw, 0, func(f field) error {
 		switch f.number {
 		case 1:
-			return f.text("meta.principal", &m.principal)
+			return f.text("meta.principal", &v.Principal)
 		case 2:
-			m.time = int64(f.varint) //nolint:gosec // sfixed64 is the two's complement of the same 64 bits
+			v.Time = int64(f.varint) //nolint:gosec // sfixed64 is the two's complement of the same 64 bits
 			return f.want("meta.time_unix_nano", protowire.Fixed64Type)
 		case 3:
-			return f.text("meta.verb", &m.verb)
+			return f.text("meta.verb", &v.Verb)
 		case 4:
-			return f.text("meta.reason", &m.reason)
+			return f.text("meta.reason", &v.Reason)
 		case 5:
-			return f.text("meta.request_id", &m.requestID)
+			return f.text("meta.request_id", &v.RequestID)
 		case 6:
-			m.cause = f.varint
+			v.Cause = f.varint
 			return f.want("meta.cause", protowire.VarintType)
 		case 7:
-			return f.text("meta.origin", &m.origin)
+			return f.text("meta.origin", &v.Origin)
 		}
 		return f.unknown("meta")
 	})
 }
 
-func (s *scanner) scanOp(raw []byte) error {
-	var op scannedOp
-	err := fields("op", raw, func(f field) error {
+func (v *View) scanOp(raw []byte, at int) error {
+	var op OpView
+	err := fields("op", raw, at, func(f field) error {
 		switch f.number {
 		case 1:
-			return f.text("op.kind", &op.kind)
+			return f.text("op.kind", &op.Kind)
 		case 2:
-			return f.text("op.id", &op.id)
+			return f.text("op.id", &op.ID)
 		case 3:
-			op.delete = f.varint != 0
+			op.Delete = f.varint != 0
 			return f.want("op.delete", protowire.VarintType)
 		case 4:
-			op.value = f.bytes
+			op.Value, op.Offset = f.bytes, f.offset
 			return f.want("op.value", protowire.BytesType)
 		case 5:
-			op.ifSeq = f.varint
+			op.IfSeq = f.varint
 			return f.want("op.if_seq", protowire.Fixed64Type)
 		}
 		return f.unknown("op")
 	})
-	s.ops = append(s.ops, op)
+	v.Ops = append(v.Ops, op)
 	return err
 }
 
@@ -126,6 +126,7 @@ type field struct {
 	wire   protowire.Type
 	varint uint64
 	bytes  []byte
+	offset int // of bytes in the record
 }
 
 func (f field) want(name string, wire protowire.Type) error {
@@ -151,9 +152,10 @@ func (f field) unknown(message string) error {
 		WithHint("read it with the version of instar that wrote it, or a newer one")
 }
 
-// fields calls yield for each field of a message. Field numbers must not fall: Encode writes them in
+// fields calls yield for each field of a message, which begins at offset at of the record. Field numbers must not fall: Encode writes them in
 // order, and so a field twice (but a repeated one) is found.
-func fields(message string, raw []byte, yield func(field) error) error {
+func fields(message string, raw []byte, at int, yield func(field) error) error {
+	end := at + len(raw)
 	last := protowire.Number(0)
 	for len(raw) > 0 {
 		var f field
@@ -177,6 +179,7 @@ func fields(message string, raw []byte, yield func(field) error) error {
 			return corrupt("%s: field %d: %w", message, f.number, protowire.ParseError(n))
 		}
 		raw = raw[n:]
+		f.offset = end - len(raw) - len(f.bytes)
 		if f.number < last {
 			return corrupt("%s: field %d comes after field %d", message, f.number, last)
 		}

@@ -145,9 +145,9 @@ func (v *verification) records() error {
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
-			var s scanner
+			var view View
 			for b := range work {
-				b.hash(&s)
+				b.hash(&view)
 				close(b.done)
 			}
 		})
@@ -236,7 +236,7 @@ func (v *verification) fill(b *batch, next *uint64) error {
 }
 
 // hash does all that needs no other record.
-func (b *batch) hash(s *scanner) {
+func (b *batch) hash(view *View) {
 	for i := range b.frames {
 		f := &b.frames[i]
 		raw := b.data[f.begin:f.end]
@@ -244,15 +244,15 @@ func (b *batch) hash(s *scanner) {
 		if f.leaf != f.claimed {
 			continue
 		}
-		if f.err = s.scan(raw); f.err != nil {
+		if f.err = view.Scan(raw); f.err != nil {
 			continue
 		}
-		f.time = s.meta.time
-		for j := range s.ops {
-			op := &s.ops[j]
+		f.time = view.Time
+		for j := range view.Ops {
+			op := &view.Ops[j]
 			begin := len(b.keys) // growing moves keys, but leaves the old ones to those who alias them
-			b.keys = append(append(append(b.keys, op.kind...), 0), op.id...)
-			f.ops = append(f.ops, write{key: b.keys[begin:], ifSeq: op.ifSeq, delete: op.delete})
+			b.keys = append(append(append(b.keys, op.Kind...), 0), op.ID...)
+			f.ops = append(f.ops, write{key: b.keys[begin:], ifSeq: op.IfSeq, delete: op.Delete})
 		}
 	}
 }
