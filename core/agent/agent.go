@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/agent/report"
+	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/sdk"
+)
+
+// resyncEvery is how often everything is compared afresh. Changes are acted on as they come; this only
+// heals what a bug or a lost event would leave behind.
+const resyncEvery = 5 * time.Minute
+
+// Host gives access to the configured targets of this node; core/driverhost implements it.
+type Host interface {
+	// Compute and Traffic give the driver of a target; the error says why there is none right now.
+	Compute(driver, target string) (sdk.Compute, error)
+	Traffic(driver, target string) (sdk.Traffic, error)
+	// Targets are all configured targets with their health, sorted by kind, driver, name.
+	Targets() []core.Target
+	// Drivers describes the drivers behind the targets.
+	Drivers() []core.Driver
+	// Changed is readable after Targets or Drivers give something new. It has one reader.
+	Changed() <-chan struct{}
+}
+
+// Config is what an Agent needs to know.
+type Config struct {
+	Node       string            // this node's name
+	Labels     map[string]string // published for placement
+	Version    string            // of instard
+	Cluster    string            // the cluster's id, a label of everything that drivers make
+	Generation uint64            // the cluster's generation
+	State      *state.State
+	Host       Host
+	// Current returns nil once everything that had been committed when it was called is in State's
+	// view. Nothing is removed for being unknown to the store without it. nil: the view is current.
+	Current func(ctx context.Context) error
+	Logger  *slog.Logger
+}
+
+// Agent acts for one node. Make one with New and run it with Run.
+type Agent struct {
+	cfg      Config
+	log      *slog.Logger
+	reporter *report.Reporter
+	started  time.Time
+
+	group sync.WaitGroup // everything that Run started
+
+	smokeSync sync.Mutex // one look at smoke checks at a time
+
+	mu        sync.Mutex
+	lives     map[string]*life        // by instance id
+	computes  map[targetKey]*compute  // by driver and target
+	carriers  map[carrierKey]*carrier // by target and route
+	traffics  map[targetKey]struct{}  // targets whose stray routes are looked for
+	byService map[string]map[*carrier]struct{}
+	smokes    map[string]smokeRun // running smoke checks, by CheckID
+	settled   chan struct{}       // signals that artifacts may have become useless
+}
+
+// targetKey names a target of this node.
+type targetKey struct{ driver, name string }
+
+// New makes the agent of a node.
+func New(cfg Config) *Agent {
+	if cfg.Current == nil {
+		cfg.Current = func(context.Context) error { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Agent{
+		cfg: cfg, log: cfg.Logger,
+		reporter:  report.New(cfg.State, cfg.Node, cfg.Logger),
+		lives:     map[string]*life{},
+		computes:  map[targetKey]*compute{},
+		carriers:  map[carrierKey]*carrier{},
+		traffics:  map[targetKey]struct{}{},
+		byService: map[string]map[*carrier]struct{}{},
+		smokes:    map[string]smokeRun{},
+		settled:   make(chan struct{}, 1),
+	}
+}
+
+// Run acts until ctx ends, and returns when nothing that it started is left. Drivers, instances and
+// routes stay as they are. Call it once.
+func (a *Agent) Run(ctx context.Context) error {
+	a.started = time.Now().UTC()
+	watch := a.cfg.State.Watch()
+	defer watch.Stop()
+	if err := a.cfg.State.Ready(ctx); err != nil {
+		return err
+	}
+	defer a.group.Wait()
+	a.group.Go(func() { a.reporter.Run(ctx) })
+	a.group.Go(func() { a.runPrune(ctx) })
+
+	resync := time.NewTicker(resyncEvery)
+	defer resync.Stop()
+	a.syncTargets(ctx)
+	a.syncAll(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-watch.Changed():
+			a.syncChanges(ctx, watch.Take())
+		case <-a.cfg.Host.Changed():
+			a.syncTargets(ctx)
+			a.verifyRoutes()
+		case <-resync.C:
+			a.syncAll(ctx)
+			a.verifyRoutes()
+		}
+	}
+}
+
+// syncTargets publishes this node and sees to it that every target is looked after.
+func (a *Agent) syncTargets(ctx context.Context) {
+	targets := a.cfg.Host.Targets()
+	a.publishNode(targets)
+	a.publishDrivers()
+	for _, t := range targets {
+		switch t.Kind {
+		case core.DriverCompute:
+			a.computeOf(ctx, targetKey{t.Driver, t.Name})
+		case core.DriverTraffic:
+			a.syncTrafficTarget(ctx, targetKey{t.Driver, t.Name})
+		}
+	}
+}
+
+// syncAll compares everything of this node with the store.
+func (a *Agent) syncAll(ctx context.Context) {
+	view := a.cfg.State.View()
+	for id, inst := range state.Instances.By(view, state.ByNode, a.cfg.Node) {
+		a.syncInstance(ctx, view, id, inst)
+	}
+	for _, id := range a.unwantedLives(view) {
+		a.dropLife(id)
+	}
+	for name := range state.Routes.All(view) {
+		a.syncRoute(ctx, view, name)
+	}
+	for name := range state.Services.All(view) {
+		a.syncSmoke(ctx, name)
+	}
+	a.forgetStale(view)
+}
+
+// syncChanges acts on changed objects; its cost depends on their number alone.
+func (a *Agent) syncChanges(ctx context.Context, changes []state.Change) {
+	view := a.cfg.State.View()
+	services := map[string]struct{}{}
+	for _, c := range changes {
+		switch c.Kind {
+		case core.KindInstance:
+			a.instanceChanged(ctx, view, c)
+		case core.KindRoute:
+			a.syncRoute(ctx, view, c.ID)
+			services[c.Service] = struct{}{}
+		case core.KindRollout:
+			services[c.Service] = struct{}{}
+		}
+	}
+	for name := range services {
+		a.syncSmoke(ctx, name)
+		a.wakeCarriers(name)
+	}
+}
+
+// instanceChanged acts on an instance of any node: those of this one are looked after here, and the
+// routes of this node may have to say that one is quiet.
+func (a *Agent) instanceChanged(ctx context.Context, view *state.View, c state.Change) {
+	inst, ok := state.Instances.Get(view, c.ID)
+	if !ok {
+		a.dropLife(c.ID)
+		return
+	}
+	if inst.Node == a.cfg.Node {
+		a.syncInstance(ctx, view, c.ID, inst)
+	}
+	if inst.Desired != core.DesiredRun {
+		a.wakeCarriers(inst.Service)
+	}
+}

@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/sdk"
+)
+
+// unavailableFor is how long an instance is tried to be made while its driver or backend cannot be
+// reached, before that counts as its failure.
+const unavailableFor = 2 * time.Minute
+
+// create makes the instance. When it returns, the status is running or failed, or ctx has ended.
+func (l *life) create(ctx context.Context) {
+	defer l.slowly(core.InstanceCreating)()
+	began := time.Now()
+	retry := backoff{first: 200 * time.Millisecond, last: 10 * time.Second}
+	for {
+		made, err := l.make(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			l.made(ctx, made)
+			return
+		case sdk.CodeOf(err) == sdk.CodeUnavailable && time.Since(began) < unavailableFor:
+			l.log.Debug("cannot make the instance yet", "err", err)
+			if !retry.wait(ctx, err) {
+				return
+			}
+		default:
+			l.fail(ctx, core.InstanceFailed, failureOf(err))
+			return
+		}
+	}
+}
+
+// make asks the driver once.
+func (l *life) make(ctx context.Context) (sdk.Instance, error) {
+	spec, err := l.spec()
+	if err != nil {
+		return sdk.Instance{}, err
+	}
+	driver, err := l.compute.driver()
+	if err != nil {
+		return sdk.Instance{}, sdk.Unavailable(0, "%w", err)
+	}
+	if spec.Artifact.Digest != "" {
+		if err := l.compute.fetch(ctx, driver, spec.Artifact); err != nil {
+			return sdk.Instance{}, fmt.Errorf("fetch %s: %w", artifactName(spec.Artifact), err)
+		}
+	}
+	select {
+	case l.compute.creates <- struct{}{}:
+		defer func() { <-l.compute.creates }()
+	case <-ctx.Done():
+		return sdk.Instance{}, ctx.Err()
+	}
+	made, err := driver.Create(ctx, spec)
+	if err != nil {
+		l.compute.fetches.forget(spec.Artifact.Digest) // it may have been removed meanwhile
+	}
+	return made, err
+}
+
+// made reports what the driver made; the instance may have ended already.
+func (l *life) made(ctx context.Context, made sdk.Instance) {
+	if made.State == sdk.StateExited {
+		l.fail(ctx, core.InstanceFailed, core.Failure{Message: exitMessage(made.Exit)})
+		return
+	}
+	l.advance(core.InstanceRunning, func(s *core.InstanceStatus) {
+		s.Addresses, s.Fingerprint = made.Addresses, made.Fingerprint
+	})
+}
+
+// spec puts together what the driver needs, from the store alone.
+func (l *life) spec() (sdk.InstanceSpec, error) {
+	inst := l.instance()
+	view := l.agent.cfg.State.View()
+	revision, err := state.Revisions.Find(view, core.RevisionID(inst.Service, inst.Revision))
+	if err != nil {
+		return sdk.InstanceSpec{}, sdk.NotFound("%w", err)
+	}
+	configs := map[core.Digest][]byte{}
+	for _, m := range revision.Spec.Mounts {
+		if config, ok := state.Configs.Get(view, core.ConfigID(m.Config, m.Digest)); ok {
+			configs[m.Digest] = config.Data
+		}
+	}
+	spec, err := driverhost.InstanceSpec(l.agent.cfg.Cluster, l.agent.cfg.Generation, inst, revision, configs)
+	if err != nil {
+		return sdk.InstanceSpec{}, sdk.NotFound("%w", err)
+	}
+	return spec, nil
+}
+
+func artifactName(a sdk.Artifact) string {
+	if a.Source != "" {
+		return a.Source
+	}
+	return a.Digest
+}
