@@ -60,6 +60,7 @@ type verification struct {
 	writers  map[string]uint64 // "kind\x00id" of every living object → the record that wrote it
 	lastTime int64
 	report   Report
+	capture  *capture // nil: nothing is to be proven
 }
 
 func (v *verification) run(trust Trust) error {
@@ -261,6 +262,9 @@ func (b *batch) hash(view *View) {
 func (v *verification) conclude(b *batch) error {
 	for i := range b.frames {
 		f := &b.frames[i]
+		if v.capture != nil && v.capture.seq == f.seq {
+			v.capture.raw = bytes.Clone(b.data[f.begin:f.end])
+		}
 		if err := v.concludeRecord(f); err != nil {
 			v.report.Failure = &Failure{Seq: f.seq, Offset: f.offset, Reason: err.Error()}
 			return err
@@ -287,7 +291,7 @@ func (v *verification) concludeRecord(f *frame) error {
 			return err
 		}
 	}
-	v.tree.Append(f.leaf, nil)
+	v.tree.Append(f.leaf, v.capture.visit())
 	if f.seq == 1 {
 		v.report.First = stamp(f.time)
 	}
