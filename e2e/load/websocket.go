@@ -105,6 +105,7 @@ func (r *Run) openSession(s Stream) (*session, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.config.Timeout)
 	defer cancel()
 	transport := &http.Transport{DialContext: dialer(r.config.Timeout).DialContext, DisableKeepAlives: true}
+	//nolint:bodyclose // Dial's documentation: the body never needs to be closed.
 	conn, res, err := websocket.Dial(ctx, "ws://"+r.config.Target+s.Path, &websocket.DialOptions{
 		Host: r.config.Host, HTTPClient: &http.Client{Transport: transport},
 	})

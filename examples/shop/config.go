@@ -56,7 +56,8 @@ func LoadConfig(path string, env func(string) (string, bool)) (Config, error) {
 			return cfg, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	return cfg, cfg.override(env)
+	err = cfg.override(env)
+	return cfg, err
 }
 
 func (c *Config) override(env func(string) (string, bool)) error {

@@ -33,11 +33,12 @@ func (s *Shop) echo(w http.ResponseWriter, r *http.Request) {
 		case <-ended:
 		}
 	}()
-	if err := s.converse(r.Context(), conn); err != nil && websocket.CloseStatus(err) == -1 {
+	if err := s.converse(r.Context(), conn); websocket.CloseStatus(err) == -1 {
 		s.log.Debug("websocket ended", "error", err)
 	}
 }
 
+// converse ends with the reason for which the session ended.
 func (s *Shop) converse(ctx context.Context, conn *websocket.Conn) error {
 	greeting, err := json.Marshal(s.identity)
 	if err != nil {

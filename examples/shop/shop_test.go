@@ -37,7 +37,10 @@ func start(t *testing.T, cfg Config) *running {
 	t.Cleanup(func() {
 		cancel()
 		select {
-		case <-r.left:
+		case err := <-r.left:
+			if err != nil {
+				t.Errorf("the shop left with %v", err)
+			}
 		case <-time.After(15 * time.Second):
 			t.Error("the shop did not leave")
 		}
@@ -201,7 +204,7 @@ func TestLeavingWaitsForRequestsInFlight(t *testing.T) {
 	body, writer := io.Pipe()
 	answered := make(chan int, 1)
 	go func() {
-		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+shop.address+"/orders", body)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+shop.address+"/orders", body)
 		if err != nil {
 			answered <- -1
 			return
