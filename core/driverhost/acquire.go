@@ -86,7 +86,7 @@ func (t *target) acquire(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	if err := t.writeRecord(s.launched(), nil); err != nil {
-		return nil, errors.Join(err, s.stop(stopGrace))
+		return nil, errors.Join(err, s.stop())
 	}
 	return s, nil
 }
@@ -110,7 +110,7 @@ func (t *target) attach(ctx context.Context, l *launched) *session {
 	if l == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.host.timing.attach)
 	defer cancel()
 	proc, err := launch.Attach(ctx, l.State, t.log.Named("plugin"))
 	if errors.Is(err, launch.ErrGone) {
@@ -118,7 +118,7 @@ func (t *target) attach(ctx context.Context, l *launched) *session {
 	}
 	if err == nil {
 		var s *session
-		if s, err = newSession(ctx, t.key, proc, l.Path, l.Digest); err == nil {
+		if s, err = newSession(ctx, t, proc, l.Path, l.Digest); err == nil {
 			t.log.Info("attached to the running driver", "pid", l.PID)
 			return s
 		}
@@ -145,7 +145,7 @@ func (t *target) sweep(keep string) error {
 		errs = append(errs, err)
 		for _, state := range lost {
 			t.log.Warn("ending a driver process that nobody supervises", "pid", state.PID)
-			ctx, cancel := context.WithTimeout(context.Background(), stopGrace/3)
+			ctx, cancel := context.WithTimeout(context.Background(), t.host.timing.stop/3)
 			errs = append(errs, launch.Terminate(ctx, state))
 			cancel()
 		}
@@ -170,7 +170,7 @@ func (t *target) launchImage(ctx context.Context, img image) (*session, error) {
 	}
 	proc, err := launch.Start(ctx, launch.Options{
 		Path: img.path, Dir: dir, SocketDir: t.host.sockets, Log: filepath.Join(t.dir, "log"),
-		Env: environment(t.host.cfg.Logger), Logger: t.log.Named("plugin"),
+		Env: environment(t.host.cfg.Logger), Timeout: t.host.timing.handshake, Logger: t.log.Named("plugin"),
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
@@ -178,7 +178,7 @@ func (t *target) launchImage(ctx context.Context, img image) (*session, error) {
 	err = img.runs(proc.State().PID)
 	var s *session
 	if err == nil {
-		s, err = newSession(ctx, t.key, proc, img.path, img.digest)
+		s, err = newSession(ctx, t, proc, img.path, img.digest)
 	}
 	if err != nil {
 		end, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -12,7 +12,7 @@ import (
 type driverClient struct{ t *target }
 
 func (c driverClient) Describe(ctx context.Context) (sdk.Description, error) {
-	return call(ctx, c.t, describeTimeout, func(ctx context.Context, d sdk.Driver) (sdk.Description, error) { return d.Describe(ctx) })
+	return call(ctx, c.t, quickCall, func(ctx context.Context, d sdk.Driver) (sdk.Description, error) { return d.Describe(ctx) })
 }
 
 // Configure is not for users of a target: its configuration comes from Host.Open.

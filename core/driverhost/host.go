@@ -27,6 +27,8 @@ type Config struct {
 	Node       string
 	Generation uint64 // of the cluster
 	Logger     hclog.Logger
+
+	timing timing // tests; zero: defaultTiming
 }
 
 // TargetConfig is one configured target.
@@ -41,6 +43,7 @@ type TargetConfig struct {
 type Host struct {
 	cfg     Config
 	log     hclog.Logger
+	timing  timing
 	lock    *LockFile
 	images  *images
 	sockets string   // directory for sockets, short enough
@@ -63,6 +66,9 @@ func New(cfg Config) (*Host, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
 	}
+	if cfg.timing == (timing{}) {
+		cfg.timing = defaultTiming
+	}
 	var err error
 	if cfg.StateDir, err = filepath.Abs(cfg.StateDir); err != nil {
 		return nil, fmt.Errorf("state directory of the drivers: %w", err)
@@ -80,7 +86,7 @@ func New(cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		cfg: cfg, log: cfg.Logger.Named("drivers"), lock: OpenLockFile(cfg.LockFile), images: newImages(),
+		cfg: cfg, log: cfg.Logger.Named("drivers"), timing: cfg.timing, lock: OpenLockFile(cfg.LockFile), images: newImages(),
 		sockets: sockets, guard: guard,
 		targets: map[targetKey]*target{}, changed: make(chan struct{}, 1), subscribers: map[chan struct{}]struct{}{},
 	}

@@ -9,13 +9,20 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
+// endNotice is how much later than its broken streams the end of a process may be noticed.
+const endNotice = 500 * time.Millisecond
+
 // probe keeps a Probe stream open for as long as the session lasts.
 func (t *target) probe(s *session) {
 	var pause backoff
 	for s.ctx.Err() == nil {
 		err := t.probeOnce(s, pause.reset)
-		if s.ctx.Err() != nil {
+		select {
+		case <-s.ctx.Done():
 			return
+		case <-s.proc.Done():
+			return // the supervision knows more about it
+		case <-time.After(endNotice):
 		}
 		s.setTrouble("probe", err.Error())
 		t.refresh(s)
@@ -31,8 +38,8 @@ func (t *target) probe(s *session) {
 func (t *target) probeOnce(s *session, answered func()) error {
 	ctx, cancel := context.WithCancelCause(s.ctx)
 	defer cancel(nil)
-	late := fmt.Errorf("it did not answer Probe within %s", probeTimeout)
-	first := time.AfterFunc(probeTimeout, func() { cancel(late) })
+	late := fmt.Errorf("it did not answer Probe within %s", s.timing.probe)
+	first := time.AfterFunc(s.timing.probe, func() { cancel(late) })
 	defer first.Stop()
 	err := s.driver.Probe(ctx, func(h sdk.Health) error {
 		first.Stop()
@@ -55,7 +62,7 @@ func (t *target) probeOnce(s *session, answered func()) error {
 
 // ping asks for a sign of life and returns since when there has been none.
 func (t *target) ping(s *session, deaf time.Time) time.Time {
-	ctx, cancel := context.WithTimeout(s.ctx, pingTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, s.timing.ping)
 	defer cancel()
 	if err := s.proc.Ping(ctx); err != nil {
 		if deaf.IsZero() {

@@ -12,20 +12,12 @@ import (
 	"github.com/instarhq/instar/sdk/launch"
 )
 
-// Deadlines of the calls that the supervision makes.
-const (
-	describeTimeout  = 5 * time.Second
-	configureTimeout = 30 * time.Second
-	probeTimeout     = 10 * time.Second // for the first answer
-	pingTimeout      = 5 * time.Second
-	attachTimeout    = 10 * time.Second
-)
-
 // session is one process of a target while it is connected.
 type session struct {
 	proc   *launch.Process
 	driver sdk.Driver
 	desc   sdk.Description
+	timing timing
 	path   string // of the binary, when it was launched
 	digest core.Digest
 	up     time.Time // when it was configured
@@ -44,13 +36,13 @@ type session struct {
 var troubles = []string{"configure", "ping", "probe"}
 
 // newSession asks a process what it is, and refuses one that is not the driver of its file name.
-func newSession(ctx context.Context, key targetKey, proc *launch.Process, path string, digest core.Digest) (*session, error) {
-	driver, err := proc.Driver(sdk.Kind(key.kind))
+func newSession(ctx context.Context, t *target, proc *launch.Process, path string, digest core.Digest) (*session, error) {
+	driver, err := proc.Driver(sdk.Kind(t.key.kind))
 	if err != nil {
 		return nil, err
 	}
-	s := &session{proc: proc, driver: driver, path: path, digest: digest, trouble: map[string]string{}}
-	if s.desc, err = describe(ctx, driver, key.kind, key.driver); err != nil {
+	s := &session{proc: proc, driver: driver, timing: t.host.timing, path: path, digest: digest, trouble: map[string]string{}}
+	if s.desc, err = describe(ctx, driver, t.key.kind, t.key.driver, s.timing.describe); err != nil {
 		return nil, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -59,12 +51,12 @@ func newSession(ctx context.Context, key targetKey, proc *launch.Process, path s
 }
 
 // describe reads and checks a description.
-func describe(ctx context.Context, driver sdk.Driver, kind core.DriverKind, name string) (sdk.Description, error) {
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+func describe(ctx context.Context, driver sdk.Driver, kind core.DriverKind, name string, limit time.Duration) (sdk.Description, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	d, err := driver.Describe(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return d, fmt.Errorf("it did not answer Describe within %s", describeTimeout)
+		return d, fmt.Errorf("it did not answer Describe within %s", limit)
 	}
 	if err != nil {
 		return d, fmt.Errorf("Describe: %w", err)
@@ -87,11 +79,11 @@ func describe(ctx context.Context, driver sdk.Driver, kind core.DriverKind, name
 
 // configure binds the process to the target.
 func (s *session) configure(ctx context.Context, req sdk.ConfigureRequest) error {
-	ctx, cancel := context.WithTimeout(ctx, configureTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.timing.configure)
 	defer cancel()
 	err := s.driver.Configure(ctx, req)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("it did not answer Configure within %s: %w", configureTimeout, err)
+		return fmt.Errorf("it did not answer Configure within %s: %w", s.timing.configure, err)
 	}
 	return err
 }
@@ -132,8 +124,8 @@ func (s *session) leave() {
 }
 
 // stop ends the session and the process.
-func (s *session) stop(grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+func (s *session) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.timing.stop)
 	defer cancel()
 	s.cancel()
 	err := s.proc.Stop(ctx)

@@ -10,17 +10,8 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
-const (
-	// lookInterval is how often the process is asked for a sign of life and its binary is looked at.
-	lookInterval = 5 * time.Second
-	// deafLimit is how long a process may give no sign of life before it is replaced. It is long, because
-	// replacing takes a data plane away that may still work while the machine is short of CPU.
-	deafLimit = time.Minute
-	// stopGrace is what a process gets from SIGTERM to SIGKILL.
-	stopGrace = 30 * time.Second
-	// hangLimit is how many times in a row Configure may hang before the process is replaced.
-	hangLimit = 3
-)
+// hangLimit is how many times in a row Configure may hang before the process is replaced.
+const hangLimit = 3
 
 // supervise keeps the target up until ctx ends, and then leaves its process running. It begins with the
 // first configuration.
@@ -67,7 +58,7 @@ func (t *target) live(ctx context.Context) (sound bool, err error) {
 		s.leave()
 		return sound, ctx.Err()
 	}
-	if stopErr := s.stop(stopGrace); stopErr != nil {
+	if stopErr := s.stop(); stopErr != nil {
 		return sound, errors.Join(err, stopErr)
 	}
 	return sound, errors.Join(err, t.forget())
@@ -98,7 +89,7 @@ func (t *target) stay(ctx context.Context, s *session) (*session, error) {
 	if err := configure(); err != nil {
 		return s, err
 	}
-	look := time.NewTicker(lookInterval)
+	look := time.NewTicker(t.host.timing.look)
 	defer look.Stop()
 	var deaf time.Time
 	for {
@@ -113,8 +104,8 @@ func (t *target) stay(ctx context.Context, s *session) (*session, error) {
 		case <-retry:
 			err = configure()
 		case <-look.C:
-			if deaf = t.ping(s, deaf); !deaf.IsZero() && time.Since(deaf) > deafLimit {
-				err = fmt.Errorf("its process %d gave no sign of life for %s", s.proc.State().PID, deafLimit)
+			if deaf = t.ping(s, deaf); !deaf.IsZero() && time.Since(deaf) > s.timing.deaf {
+				err = fmt.Errorf("its process %d gave no sign of life for %s", s.proc.State().PID, s.timing.deaf)
 				break
 			}
 			s = t.upgraded(ctx, s)

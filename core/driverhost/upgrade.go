@@ -10,9 +10,6 @@ import (
 	"github.com/instarhq/instar/core"
 )
 
-// drainTimeout is how long calls to an old process may go on after a new one has taken over.
-const drainTimeout = 30 * time.Second
-
 // upgradePlan remembers what became of a new binary, so that a bad one is not tried every few seconds.
 type upgradePlan struct {
 	digest core.Digest // the binary that could not take over
@@ -61,7 +58,7 @@ func (t *target) replace(ctx context.Context, old *session, img image) (*session
 	}
 	if err != nil {
 		err = fmt.Errorf("the new process: %w", err)
-		return nil, errors.Join(err, next.stop(stopGrace), t.writeRecord(old.launched(), nil), os.RemoveAll(next.proc.State().Dir))
+		return nil, errors.Join(err, next.stop(), t.writeRecord(old.launched(), nil), os.RemoveAll(next.proc.State().Dir))
 	}
 	t.attempted(version, nil)
 	t.begin(next)
@@ -88,10 +85,10 @@ func (t *target) retire(old *session) {
 	}()
 	select {
 	case <-idle:
-	case <-time.After(drainTimeout):
-		t.log.Warn("calls to the old process did not end in time", "timeout", drainTimeout)
+	case <-time.After(old.timing.drain):
+		t.log.Warn("calls to the old process did not end in time", "timeout", old.timing.drain)
 	}
-	if err := old.stop(stopGrace); err != nil {
+	if err := old.stop(); err != nil {
 		t.log.Error("ending the old process", "error", err)
 	}
 }

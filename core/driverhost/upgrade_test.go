@@ -1,0 +1,175 @@
+package driverhost_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/sdk"
+)
+
+func TestChangedBinaryTakesOver(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, install(t, "instar-compute-good"))
+	h := start(t, cfg)
+	open(t, h, good("one"))
+	healthy(t, h)
+	old := pid(t, cfg)
+	watching := make(chan error, 1)
+	go func() {
+		watching <- compute(t, h).Watch(t.Context(), func(sdk.Instance) error { return nil })
+	}()
+
+	installAs(t, cfg.PluginDirs[0], "instar-compute-good", "changed")
+	binary := filepath.Join(cfg.PluginDirs[0], "instar-compute-good")
+	// Not locked: looks go by without a change.
+	deadline := time.After(time.Second)
+	for waiting := true; waiting; {
+		select {
+		case err := <-watching:
+			t.Fatalf("the old process was replaced by a binary that is not locked: %v", err)
+		case <-deadline:
+			waiting = false
+		}
+	}
+	if _, err := driverhost.OpenLockFile(cfg.LockFile).Lock(binary); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 60*time.Second, "another process", func() bool { return pid(t, cfg) != old })
+	if err := <-watching; sdk.CodeOf(err) != sdk.CodeUnavailable {
+		t.Errorf("the stream to the old process ended with %v", err)
+	}
+	eventually(t, 10*time.Second, "the old process gone", func() bool { return syscall.Kill(old, 0) != nil })
+	healthy(t, h)
+	create(t, compute(t, h), "web-1")
+	lines := configurations(t, cfg.StateDir, "compute_good_local")
+	if want := fmt.Sprintf("%d one", pid(t, cfg)); lines[len(lines)-1] != want {
+		t.Errorf("configured %q, want %q at the end", lines, want)
+	}
+}
+
+func TestDaemonThatDiesInAnUpgrade(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, install(t, "instar-compute-good"))
+	h, err := driverhost.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(t, h, good("one"))
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old := pid(t, cfg)
+	record := filepath.Join(cfg.StateDir, "targets", "compute_good_local", "process.json")
+	saved, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	// A daemon that died before it wrote its process down: nobody knows the old one but by its launch.
+	if err := os.Remove(record); err != nil {
+		t.Fatal(err)
+	}
+	h, err = driverhost.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(t, h, good("two"))
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := pid(t, cfg)
+	if fresh == old || gone(old) == false {
+		t.Errorf("process %d was left behind, the new one is %d", old, fresh)
+	}
+
+	// One that died with both in the record: the next one is taken, a dead one beside it does not matter.
+	current, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := strings.Replace(string(saved), `"current"`, `"next"`, 1)
+	both = strings.Replace(string(current), "\n}\n", ",\n"+both[strings.Index(both, `"next"`):], 1)
+	if err := os.WriteFile(record, []byte(both), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h = start(t, cfg)
+	open(t, h, good("three"))
+	if got := pid(t, cfg); got != fresh {
+		t.Errorf("process %d, want the surviving %d", got, fresh)
+	}
+}
+
+func gone(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+func TestReusedPIDIsNotAttachedTo(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, install(t, "instar-compute-good"))
+	h, err := driverhost.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(t, h, good("one"))
+	old := pid(t, cfg)
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// The record names this very test process, which has another start time.
+	record := filepath.Join(cfg.StateDir, "targets", "compute_good_local", "process.json")
+	data, err := os.ReadFile(record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data = []byte(strings.Replace(string(data), fmt.Sprintf(`"pid": %d`, old), fmt.Sprintf(`"pid": %d`, os.Getpid()), 1))
+	if err := os.WriteFile(record, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h = start(t, cfg)
+	open(t, h, good("two"))
+	if now := pid(t, cfg); now == os.Getpid() || now == old {
+		t.Errorf("attached to process %d", now)
+	}
+}
+
+func TestLongDataDirectory(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, install(t, "instar-compute-good"))
+	cfg.StateDir = filepath.Join(t.TempDir(), strings.Repeat("long/", 30))
+	for range 2 { // the second time, the directory for the sockets is remembered
+		h, err := driverhost.New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open(t, h, good("one"))
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sockets, err := os.ReadFile(filepath.Join(cfg.StateDir, "sockets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(strings.TrimSpace(string(sockets))) })
+	h := start(t, cfg)
+	open(t, h, good("one"))
+	if lines := configurations(t, cfg.StateDir, "compute_good_local"); len(lines) != 3 || len(slicesCompactPID(lines)) != 1 {
+		t.Errorf("configured %q, want three times one process", lines)
+	}
+}
+
+func slicesCompactPID(lines []string) map[string]bool {
+	pids := map[string]bool{}
+	for _, l := range lines {
+		pid, _, _ := strings.Cut(l, " ")
+		pids[pid] = true
+	}
+	return pids
+}
