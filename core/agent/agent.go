@@ -164,15 +164,14 @@ func (a *Agent) syncChanges(ctx context.Context, changes []state.Change) {
 		case core.KindInstance:
 			a.instanceChanged(ctx, view, c)
 		case core.KindRoute:
-			a.syncRoute(ctx, view, c.ID)
-			services[c.Service] = struct{}{}
+			a.syncRoute(ctx, view, c.ID) // and its smoke checks once it is in effect
 		case core.KindRollout:
 			services[c.Service] = struct{}{}
 		}
 	}
 	for name := range services {
 		a.syncSmoke(ctx, name)
-		a.wakeCarriers(name)
+		a.wakeCarriers(name) // an error rate may have to be watched
 	}
 }
 

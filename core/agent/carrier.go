@@ -103,13 +103,23 @@ func (c *carrier) run() {
 	}
 }
 
-// pause keeps looks at an unchanged generation apart.
+// pause keeps looks at an unchanged generation apart; a new one ends it at once.
 func (c *carrier) pause(last time.Time) {
-	route, ok := state.Routes.Get(c.agent.cfg.State.View(), c.key.route)
-	if ok && route.Generation != c.applied {
-		return
+	timer := time.NewTimer(settleStep - time.Since(last))
+	defer timer.Stop()
+	for {
+		route, ok := state.Routes.Get(c.agent.cfg.State.View(), c.key.route)
+		if !ok || route.Generation != c.applied {
+			return
+		}
+		select {
+		case <-timer.C:
+			return
+		case <-c.wake:
+		case <-c.ctx.Done():
+			return
+		}
 	}
-	sleep(c.ctx, settleStep-time.Since(last))
 }
 
 // abandon takes the route out of a data plane that is not to carry it any more, unless that is on
