@@ -1,0 +1,145 @@
+package spec
+
+import (
+	"strings"
+
+	"github.com/instarhq/instar/core"
+)
+
+// Redacted is shown in place of sensitive values.
+const Redacted = "(sensitive)"
+
+// Diff lists the attributes in which two specs differ, in the order of a declaration: "artifact.digest",
+// "compute.command[1]", "env.BANNER", "mount.etc/site.conf". Free text is in quotes, so that an empty
+// value and none differ. A nil spec has no attributes. There is no difference if and only if both have
+// the same core.DigestJSON. Values of paths that sensitive reports (nil: none) are not shown.
+func Diff(older, newer *core.Spec, sensitive func(path string) bool) []core.Diff {
+	before, after := flatten(older), flatten(newer)
+	was := make(map[string]string, len(before))
+	for _, l := range before {
+		was[l.path] = l.value
+	}
+	is := make(map[string]string, len(after))
+	for _, l := range after {
+		is[l.path] = l.value
+	}
+	var diffs []core.Diff
+	for _, path := range union(before, after) {
+		o, hadIt := was[path]
+		n, hasIt := is[path]
+		if o == n && hadIt == hasIt {
+			continue
+		}
+		if sensitive != nil && sensitive(path) {
+			o, n = redact(hadIt), redact(hasIt)
+		}
+		diffs = append(diffs, core.Diff{Path: path, Old: o, New: n})
+	}
+	if len(diffs) > 0 {
+		return diffs
+	}
+	return diffDigests(older, newer)
+}
+
+func redact(present bool) string {
+	if present {
+		return Redacted
+	}
+	return ""
+}
+
+// diffDigests catches differences in form alone, between specs that were not normalised.
+func diffDigests(older, newer *core.Spec) []core.Diff {
+	if older == nil && newer == nil {
+		return nil
+	}
+	o, n := digestText(older), digestText(newer)
+	if o == n {
+		return nil
+	}
+	return []core.Diff{{Path: "digest", Old: o, New: n}}
+}
+
+func digestText(s *core.Spec) string {
+	if s == nil {
+		return ""
+	}
+	digest, err := core.DigestJSON(s)
+	if err != nil {
+		return err.Error()
+	}
+	return string(digest)
+}
+
+// union merges the paths of two lists, keeping the order of each: what only the older has comes before
+// the next path that both have.
+func union(older, newer []leaf) []string {
+	inNewer := make(map[string]bool, len(newer))
+	for _, l := range newer {
+		inNewer[l.path] = true
+	}
+	inOlder := make(map[string]bool, len(older))
+	for _, l := range older {
+		inOlder[l.path] = true
+	}
+	var paths []string
+	done := make(map[string]bool, len(older)+len(newer))
+	put := func(path string) {
+		if !done[path] {
+			done[path] = true
+			paths = append(paths, path)
+		}
+	}
+	i := 0
+	for _, l := range newer {
+		if inOlder[l.path] {
+			for ; i < len(older) && older[i].path != l.path; i++ {
+				put(older[i].path)
+			}
+		}
+		put(l.path)
+	}
+	for ; i < len(older); i++ {
+		put(older[i].path)
+	}
+	return paths
+}
+
+// Sensitive reports which paths of a Diff between these specs hold values that must not be shown: the
+// attributes that their drivers' schemas mark, with all that is below them. The configuration of a
+// driver that is not known is sensitive as a whole.
+func Sensitive(schemas Schemas, specs ...*core.Spec) func(path string) bool {
+	var prefixes []string
+	mark := func(kind core.DriverKind, driver, at string) {
+		if d, ok := schemas.Driver(kind, driver); ok {
+			for _, a := range d.Workload {
+				if a.Sensitive {
+					prefixes = append(prefixes, at+step(a.Name))
+				}
+			}
+			return
+		}
+		prefixes = append(prefixes, at)
+	}
+	for _, s := range specs {
+		if s == nil {
+			continue
+		}
+		mark(core.DriverCompute, s.Compute.Driver, "compute")
+		mark(core.DriverCompute, s.Compute.Driver, "compute.config") // names that the core has too
+		for i := range s.Routes {
+			mark(core.DriverTraffic, s.Routes[i].Driver, "route"+step(s.Routes[i].Name)+".config")
+		}
+	}
+	return func(path string) bool {
+		if path == "compute.driver" || path == "compute.target" {
+			return false // the core's own
+		}
+		for _, p := range prefixes {
+			if rest, ok := strings.CutPrefix(path, p); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+				return true
+			}
+		}
+		return false
+	}
+}
