@@ -133,8 +133,11 @@ func (s *State) load(ctx context.Context) error {
 			if err := txn.Insert(string(kind), e); err != nil {
 				return fmt.Errorf("load %s %q: %w", kind, o.ID, err)
 			}
-			dirty = append(dirty, Change{Kind: kind, ID: o.ID, Service: serviceOf(kind, e)})
+			dirty = append(dirty, Change{Kind: kind, ID: o.ID, Seq: o.Seq})
 		}
+	}
+	for i := range dirty { // now that every route is there to tell its statuses' service
+		dirty[i].Service = serviceOf(txn, lookupIn(txn, dirty[i].Kind, dirty[i].ID))
 	}
 	s.commit(txn, at, dirty)
 	close(s.loaded)
@@ -157,20 +160,20 @@ func (s *State) apply(rec core.Record) error {
 }
 
 func applyOp(txn *memdb.Txn, seq uint64, op *core.Op) (Change, error) {
-	change := Change{Kind: op.Kind, ID: op.ID}
+	change := Change{Kind: op.Kind, ID: op.ID, Seq: seq}
 	if op.Delete {
 		raw, err := txn.First(string(op.Kind), "id", op.ID)
 		if err != nil || raw == nil {
 			return change, err
 		}
-		change.Service = serviceOf(op.Kind, raw.(*entry))
+		change.Service = serviceOf(txn, raw.(*entry))
 		return change, txn.Delete(string(op.Kind), raw)
 	}
 	e, err := decode(op.Kind, op.ID, seq, op.Value)
 	if err != nil {
 		return change, err
 	}
-	change.Service = serviceOf(op.Kind, e)
+	change.Service = serviceOf(txn, e)
 	return change, txn.Insert(string(op.Kind), e)
 }
 
@@ -187,9 +190,15 @@ func (s *State) commit(txn *memdb.Txn, seq uint64, dirty []Change) {
 	}
 }
 
-func serviceOf(kind core.Kind, e *entry) string {
-	if kind == core.KindService {
+// serviceOf names the service that an object belongs to. A route's status does not say it itself.
+func serviceOf(txn *memdb.Txn, e *entry) string {
+	switch v := e.value.(type) {
+	case core.Service:
 		return e.id
+	case core.RouteStatus:
+		if route := lookupIn(txn, core.KindRoute, v.Route); route != nil {
+			return route.keys.service
+		}
 	}
 	return e.keys.service
 }

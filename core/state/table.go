@@ -112,8 +112,10 @@ func (t Table[T]) Put(tx *Tx, id string, value T) { tx.put(t.kind, id, value) }
 // Delete removes an object in tx. An object that does not exist is left alone.
 func (t Table[T]) Delete(tx *Tx, id string) { tx.delete(t.kind, id) }
 
-func lookup(r Reader, kind core.Kind, id string) *entry {
-	raw, err := r.txn().First(string(kind), "id", id)
+func lookup(r Reader, kind core.Kind, id string) *entry { return lookupIn(r.txn(), kind, id) }
+
+func lookupIn(txn *memdb.Txn, kind core.Kind, id string) *entry {
+	raw, err := txn.First(string(kind), "id", id)
 	if err != nil {
 		panic(fmt.Sprintf("state: table %s: %v", kind, err)) // the schema is fixed
 	}

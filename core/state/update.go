@@ -3,7 +3,9 @@ package state
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -14,12 +16,17 @@ import (
 // one writing loop, so more than a few attempts mean that something is wrong.
 const maxAttempts = 16
 
+// opOverhead is an upper estimate of what an operation needs in a record beside its value, kind and id.
+const opOverhead = 32
+
 // Tx is a snapshot that can be written to. Reads see the writes.
 type Tx struct {
 	view    *View
 	scratch *memdb.Txn // never committed: a private continuation of the snapshot
+	meta    core.Meta
 	ops     map[opKey]core.Op
 	order   []opKey
+	size    int
 	err     error
 }
 
@@ -33,42 +40,89 @@ func (tx *Tx) txn() *memdb.Txn { return tx.scratch }
 // Seq is the sequence number of the snapshot below the writes.
 func (tx *Tx) Seq() uint64 { return tx.view.seq }
 
+// Size estimates how many bytes the transaction has in the log so far, rather too many than too few.
+// The store refuses one of more than core.MaxTxnBytes.
+func (tx *Tx) Size() int { return tx.size }
+
+// Describe sets what the log says of the transaction, where it is known only when the function of
+// Update has decided.
+func (tx *Tx) Describe(verb, reason string) { tx.meta.Verb, tx.meta.Reason = verb, reason }
+
 // Update runs fn on a snapshot and commits what it wrote as one transaction, with the sequence numbers
 // of the written objects as preconditions. When one of them has changed meanwhile fn runs again on a
 // newer snapshot, so it must not have effects of its own. When Update returns, View shows the
 // transaction. If fn writes nothing, nothing is proposed and the receipt is zero. An error of fn is
 // returned as it is.
+//
+// A request id in meta makes the transaction happen once: whatever fn finds when the request is
+// repeated (that there is nothing left to do, or that it cannot be done again), the answer is the
+// receipt of the first time, with Replayed set.
 func (s *State) Update(ctx context.Context, meta core.Meta, fn func(*Tx) error) (core.Receipt, error) {
 	for attempt := 1; ; attempt++ {
-		tx := s.begin()
-		if err := fn(tx); err != nil {
-			return core.Receipt{}, err
-		}
-		ops, err := tx.finish()
+		tx := s.begin(meta)
+		ops, err := tx.run(fn)
 		if err != nil || len(ops) == 0 {
+			if first, ok := s.answered(ctx, meta); ok {
+				return first, s.Wait(ctx, first.Seq)
+			}
 			return core.Receipt{}, err
 		}
-		receipt, err := s.source.Propose(ctx, core.Txn{Meta: meta, Ops: ops})
+		receipt, err := s.source.Propose(ctx, core.Txn{Meta: tx.meta, Ops: ops})
 		if err == nil {
 			return receipt, s.Wait(ctx, receipt.Seq)
 		}
 		if !core.IsConflict(err) || attempt == maxAttempts {
-			return core.Receipt{}, fmt.Errorf("%s: %w", meta.Verb, err)
+			return core.Receipt{}, fmt.Errorf("%s: %w", tx.meta.Verb, err)
 		}
-		if err := s.Wait(ctx, s.source.Seq()); err != nil {
+		if err := s.catchUp(ctx, tx.Seq(), attempt); err != nil {
 			return core.Receipt{}, err
 		}
 	}
 }
 
-func (s *State) begin() *Tx {
+func (s *State) begin(meta core.Meta) *Tx {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return &Tx{
 		view:    &View{seq: s.seq, read: s.db.Txn(false)},
 		scratch: s.db.Snapshot().Txn(true),
+		meta:    meta,
 		ops:     map[opKey]core.Op{},
 	}
+}
+
+// run calls fn and gives the operations that it wrote.
+func (tx *Tx) run(fn func(*Tx) error) ([]core.Op, error) {
+	defer tx.scratch.Abort()
+	if err := fn(tx); err != nil {
+		return nil, err
+	}
+	return tx.finish()
+}
+
+// answered finds out whether a request id has been answered before, by proposing what can only be
+// refused: the store looks at request ids before it looks at preconditions.
+func (s *State) answered(ctx context.Context, meta core.Meta) (core.Receipt, bool) {
+	if meta.RequestID == "" {
+		return core.Receipt{}, false
+	}
+	never := core.Op{Kind: core.KindService, ID: "?request", Delete: true, IfSeq: core.AnySeq - 1}
+	receipt, err := s.source.Propose(ctx, core.Txn{Meta: meta, Ops: []core.Op{never}})
+	return receipt, err == nil
+}
+
+// catchUp waits, after a conflict, until the view has moved past the one that was too old. A replica
+// that does not know of the other write yet gets it a little later.
+func (s *State) catchUp(ctx context.Context, old uint64, attempt int) error {
+	if err := s.Wait(ctx, s.source.Seq()); err != nil || s.applied() > old {
+		return err
+	}
+	short, cancel := context.WithTimeout(ctx, time.Duration(attempt)*10*time.Millisecond)
+	defer cancel()
+	if err := s.Wait(short, old+1); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return ctx.Err()
 }
 
 func (tx *Tx) put(kind core.Kind, id string, value any) {
@@ -98,9 +152,12 @@ func (tx *Tx) delete(kind core.Kind, id string) {
 // record keeps the last write of each object, in the order of the first ones.
 func (tx *Tx) record(op core.Op) {
 	key := opKey{op.Kind, op.ID}
-	if _, again := tx.ops[key]; !again {
+	before, again := tx.ops[key]
+	if !again {
 		tx.order = append(tx.order, key)
+		tx.size += opOverhead + len(op.Kind) + len(op.ID)
 	}
+	tx.size += len(op.Value) - len(before.Value)
 	if e := lookup(tx.view, op.Kind, op.ID); e != nil {
 		op.IfSeq = e.seq
 	}
@@ -114,7 +171,6 @@ func (tx *Tx) fail(err error) {
 }
 
 func (tx *Tx) finish() ([]core.Op, error) {
-	tx.scratch.Abort()
 	if tx.err != nil {
 		return nil, tx.err
 	}

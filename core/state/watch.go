@@ -11,6 +11,7 @@ type Change struct {
 	Kind    core.Kind
 	ID      string
 	Service string
+	Seq     uint64 // of the newest record that changed it
 }
 
 // Watch collects which objects have changed since the last Take. Several changes of one object count
@@ -20,13 +21,19 @@ type Watch struct {
 	stop   func()
 
 	mu    sync.Mutex
-	dirty map[Change]struct{}
+	dirty map[dirtyKey]uint64
+}
+
+type dirtyKey struct {
+	kind    core.Kind
+	id      string
+	service string
 }
 
 // Watch begins to collect changes. Everything that exists when it begins is what View shows, or is
 // collected, or both. Call Stop when done.
 func (s *State) Watch() *Watch {
-	w := &Watch{signal: make(chan struct{}, 1), dirty: map[Change]struct{}{}}
+	w := &Watch{signal: make(chan struct{}, 1), dirty: map[dirtyKey]uint64{}}
 	w.stop = func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -46,8 +53,8 @@ func (w *Watch) Take() []Change {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := make([]Change, 0, len(w.dirty))
-	for c := range w.dirty {
-		out = append(out, c)
+	for k, seq := range w.dirty {
+		out = append(out, Change{Kind: k.kind, ID: k.id, Service: k.service, Seq: seq})
 	}
 	clear(w.dirty)
 	return out
@@ -62,7 +69,7 @@ func (w *Watch) mark(changes []Change) {
 	}
 	w.mu.Lock()
 	for _, c := range changes {
-		w.dirty[c] = struct{}{}
+		w.dirty[dirtyKey{c.Kind, c.ID, c.Service}] = c.Seq
 	}
 	w.mu.Unlock()
 	select {

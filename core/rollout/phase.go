@@ -1,0 +1,134 @@
+package rollout
+
+import (
+	"time"
+
+	"github.com/instarhq/instar/core"
+)
+
+// step advances the rollout by one phase, if it can.
+func (p *planner) step() bool {
+	r := p.running()
+	if r == nil || p.service.Deleting {
+		return false
+	}
+	p.waits = nil
+	switch r.Phase {
+	case core.RolloutProvisioning:
+		return p.provisioning(r)
+	case core.RolloutVerifying, core.RolloutApproving:
+		return p.verifying(r)
+	case core.RolloutSwitching:
+		return p.switching(r)
+	case core.RolloutBaking:
+		return p.baking(r)
+	case core.RolloutRetiring:
+		return p.retiring(r)
+	case core.RolloutRollingBack:
+		return p.rollingBack(r)
+	}
+	return false
+}
+
+// enter moves r to a phase.
+func (p *planner) enter(r *core.Rollout, phase core.RolloutPhase, note string) bool {
+	p.steps = append(p.steps, enter(r, phase, note, p.now))
+	return true
+}
+
+func enter(r *core.Rollout, phase core.RolloutPhase, note string, now time.Time) core.PhaseEntry {
+	entry := core.PhaseEntry{Phase: phase, At: now, Note: note}
+	r.Phase, r.PhaseAt = phase, now
+	r.History = append(r.History, entry)
+	if phase.Over() {
+		r.EndedAt = now
+	}
+	return entry
+}
+
+func (p *planner) provisioning(r *core.Rollout) bool {
+	if p.failsBeforeSwitch(r) {
+		return true
+	}
+	if run := p.tally(r.To).run; run < p.service.Count {
+		p.wait("%d of %d instances of revision %d run%s", run, p.service.Count, r.To, p.trouble(r.To))
+		return false
+	}
+	return p.enter(r, core.RolloutVerifying, plural(p.service.Count, "instance runs", "instances run"))
+}
+
+func (p *planner) verifying(r *core.Rollout) bool {
+	if p.failsBeforeSwitch(r) {
+		return true
+	}
+	if healthy := p.tally(r.To).count(classHealthy); healthy < p.service.Count {
+		p.wait("%d of %d instances of revision %d are healthy%s", healthy, p.service.Count, r.To, p.trouble(r.To))
+		return false
+	}
+	note := plural(p.service.Count, "instance is healthy", "instances are healthy")
+	if r.Kind == core.RolloutDeploy && p.service.Count > 0 && len(p.v.spec(r.To).Routes) > 0 {
+		if waiting := p.unconfirmed(); waiting != "" {
+			p.wait("preview of revision %d: %s", r.To, waiting)
+			return false
+		}
+		smoke, done := p.smoke(r)
+		if !done {
+			return smoke.failed
+		}
+		note += smoke.note
+	}
+	r.SwitchedAt, r.Failure, r.Backoff = p.now, nil, nil
+	p.service.Active, p.service.Revision, p.service.Backoff = r.To, r.To, nil
+	return p.enter(r, core.RolloutSwitching, note)
+}
+
+func (p *planner) switching(r *core.Rollout) bool {
+	if p.goesBack(r) {
+		return true
+	}
+	if waiting := p.unconfirmed(); waiting != "" {
+		p.wait("switch to revision %d: %s", r.To, waiting)
+		return false
+	}
+	r.ConfirmedAt = p.now
+	return p.enter(r, core.RolloutBaking, "every reachable traffic target has switched")
+}
+
+func (p *planner) baking(r *core.Rollout) bool {
+	if p.goesBack(r) {
+		return true
+	}
+	spec := &p.v.spec(r.To).Rollout
+	if until := r.ConfirmedAt.Add(spec.Bake.Std()); p.now.Before(until) {
+		p.wakeAt(until)
+		p.wait("revision %d bakes until %s", r.To, clock(until))
+		return false
+	}
+	if p.service.Count > 0 && p.tally(r.To).healthy() == 0 {
+		p.wait("no instance of revision %d is healthy%s", r.To, p.trouble(r.To))
+		return false
+	}
+	if r.From == 0 {
+		return p.enter(r, core.RolloutSucceeded, "")
+	}
+	p.service.Previous, p.service.KeepUntil = r.From, p.now.Add(spec.KeepPrevious.Std())
+	return p.enter(r, core.RolloutRetiring, "")
+}
+
+func (p *planner) retiring(r *core.Rollout) bool {
+	if until := p.service.KeepUntil; p.now.Before(until) {
+		p.wakeAt(until)
+		p.wait("revision %d is kept warm until %s", r.From, clock(until))
+		return false
+	}
+	p.service.Previous, p.service.KeepUntil = 0, time.Time{}
+	return p.enter(r, core.RolloutSucceeded, "")
+}
+
+func (p *planner) rollingBack(r *core.Rollout) bool {
+	if waiting := p.unconfirmed(); waiting != "" {
+		p.wait("way back to revision %d: %s", r.From, waiting)
+		return false
+	}
+	return p.enter(r, core.RolloutRolledBack, "every reachable traffic target has switched back")
+}

@@ -1,0 +1,172 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/instarhq/instar/core"
+)
+
+// replaceEnded sees off the instances that can never serve again, and forgets those of which nothing is
+// left.
+func (p *planner) replaceEnded(roles map[int]role) {
+	for i := range p.v.Instances {
+		inst := &p.v.Instances[i]
+		over := inst.Status.Phase.Over()
+		if over && inst.Desired == core.DesiredRun {
+			if r, ok := roles[inst.Revision]; ok && !r.hold {
+				p.remember(i)
+				p.countFailure(inst.Revision)
+			}
+		}
+		switch {
+		case inst.Status.Phase == core.InstanceGone:
+			p.out.Forget = append(p.out.Forget, inst.ID)
+		case over && inst.Desired != core.DesiredDestroy:
+			reason := inst.Status.Phase.String()
+			if f := inst.Status.Failure; f != nil {
+				reason += ": " + f.Message
+			}
+			p.destroy(i, reason)
+		}
+	}
+}
+
+// remember keeps what a failed instance of green said for as long as the rollout may need it.
+func (p *planner) remember(i int) {
+	r := p.running()
+	if r == nil || p.v.Instances[i].Revision != r.To || r.Phase >= core.RolloutSwitching {
+		return
+	}
+	if f := p.told(i); f != nil {
+		r.Failure = f
+	}
+}
+
+// reconcile brings the instances of every revision to what its role asks for.
+func (p *planner) reconcile(roles map[int]role) {
+	for _, revision := range sortedKeys(p.tallies) {
+		if _, ok := roles[revision]; ok {
+			continue
+		}
+		t, reason := p.tally(revision), p.whyGone(revision)
+		for _, c := range []class{classHealthy, classReplaced, classBad, classPending, classLate} {
+			p.leave(t.of(c), reason)
+		}
+	}
+	for _, revision := range sortedKeys(roles) {
+		if r := roles[revision]; !r.hold {
+			p.scale(revision, r.want)
+		}
+	}
+}
+
+// whyGone is the reason why a revision has no role.
+func (p *planner) whyGone(revision int) string {
+	r := p.rollout
+	if r == nil {
+		r = p.v.Rollout
+	}
+	switch {
+	case p.service.Deleting:
+		return "the service is deleted"
+	case r != nil && r.To == revision && r.Phase.Over() && !r.Phase.Good():
+		return "rollout " + r.ID() + " " + r.Phase.String()
+	}
+	return fmt.Sprintf("superseded by revision %d", p.service.Active)
+}
+
+// scale brings one revision to want instances. Instances that fail their checks count as missing, but
+// stay until another one serves in their place; at most a quarter more than wanted are there at a time.
+func (p *planner) scale(revision, want int) {
+	t := p.tally(revision)
+	if late := t.of(classLate); len(late) > 0 {
+		p.leave(late, "not healthy in time")
+		p.failLate(revision, late)
+	}
+	replaced, bad := t.of(classReplaced), t.of(classBad)
+	if over := t.healthy() - want; over > 0 {
+		p.leave(replaced[:min(over, len(replaced))], "")
+	}
+	if over := min(t.healthy()+len(bad)-want, len(bad)); over > 0 {
+		p.leave(p.longestBad(bad)[:over], "unhealthy")
+		if want > 0 {
+			p.countFailure(revision)
+		}
+	}
+	coming := t.count(classHealthy) + t.count(classPending)
+	switch {
+	case coming > want:
+		p.leave(p.victims(t, coming-want), fmt.Sprintf("more than the %d wanted", want))
+	case coming < want:
+		p.grow(revision, want, coming)
+	}
+}
+
+func (p *planner) longestBad(bad []int) []int {
+	return slices.SortedStableFunc(slices.Values(bad), func(a, b int) int {
+		return p.v.Instances[a].Status.Updated.Compare(p.v.Instances[b].Status.Updated)
+	})
+}
+
+// failLate counts those that did not become healthy in time; one that the operator wants replaced is no failure.
+func (p *planner) failLate(revision int, late []int) {
+	for _, i := range late {
+		if p.v.Instances[i].Reason == "" {
+			p.remember(i)
+			p.countFailure(revision)
+		}
+	}
+}
+
+// grow asks for the missing instances, now or when the back-off is over.
+func (p *planner) grow(revision, want, coming int) {
+	t := p.tally(revision)
+	if until, held := p.heldBack(revision); held {
+		p.wakeAt(until)
+		p.wait("%s replaced at %s%s", plural(want-coming, "instance is", "instances are"), clock(until), p.trouble(revision))
+		return
+	}
+	staying := min(t.healthy()+t.count(classBad), want) + t.count(classPending)
+	if n := min(want-coming, want+max(1, want/4)-staying); n > 0 {
+		p.out.Create = append(p.out.Create, Create{Revision: revision, Count: n})
+	}
+}
+
+// victims picks n instances that go because there are too many: those that never served first, newest
+// first; then the newest of the node that has most of them, again and again.
+func (p *planner) victims(t *tally, n int) []int {
+	newest := func(a, b int) int {
+		x, y := &p.v.Instances[a], &p.v.Instances[b]
+		return cmp.Or(y.Created.Compare(x.Created), cmp.Compare(y.ID, x.ID))
+	}
+	pending := slices.SortedFunc(slices.Values(t.of(classPending)), newest)
+	if n <= len(pending) {
+		return pending[:n]
+	}
+	out := pending
+	nodes := map[string][]int{}
+	for _, i := range slices.SortedFunc(slices.Values(t.of(classHealthy)), newest) {
+		node := p.v.Instances[i].Node
+		nodes[node] = append(nodes[node], i)
+	}
+	names := sortedKeys(nodes)
+	for len(out) < n {
+		fullest := slices.MaxFunc(names, func(a, b string) int { return cmp.Compare(len(nodes[a]), len(nodes[b])) })
+		if len(nodes[fullest]) == 0 {
+			break
+		}
+		out, nodes[fullest] = append(out, nodes[fullest][0]), nodes[fullest][1:]
+	}
+	return out
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
