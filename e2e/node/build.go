@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Repository finds the root of the source tree above the working directory.
+func Repository() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "cmd", "instard")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", fmt.Errorf("no folder above the working directory holds cmd/instard: run this inside the repository")
+		}
+		dir = parent
+	}
+}
+
+// Build builds every binary of cmd into the folder out, with the race detector if race is set.
+func Build(ctx context.Context, repository, out string, race bool) error {
+	args := []string{"build", "-o", out + string(filepath.Separator)}
+	if race {
+		args = append(args, "-race")
+	}
+	return goTool(ctx, repository, append(args, "./cmd/...")...)
+}
+
+// BuildShop builds examples/shop as the given version into DIR/VERSION/shop and returns that path.
+func BuildShop(ctx context.Context, repository, dir, version string) (string, error) {
+	path := filepath.Join(dir, version, "shop")
+	return path, goTool(ctx, repository, "build", "-ldflags", "-X main.version="+version, "-o", path, "./examples/shop")
+}
+
+func goTool(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go %v: %w\n%s", args, err, out)
+	}
+	return nil
+}

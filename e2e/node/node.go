@@ -1,0 +1,160 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/instarhq/instar/core/api/client"
+)
+
+// Options say how to run an instard.
+type Options struct {
+	Bin     string   // the folder with the binaries
+	DataDir string   // short enough for a unix socket's name; see TempDir
+	Args    []string // after -dev and -data-dir
+}
+
+// Node is one instard, which may be down at the moment.
+type Node struct {
+	options Options
+	API     *client.Client
+	Address string // for -address and INSTAR_ADDR
+
+	process *exec.Cmd
+	ended   chan error // gets the process's end once
+}
+
+// TempDir makes a folder for a data directory: with a short path, because of the sockets in it, and
+// passable for instances, which run as other users.
+func TempDir() (string, error) {
+	dir, err := os.MkdirTemp("", "instar-")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o711)
+}
+
+// Start runs instard -dev and waits until it answers.
+func Start(ctx context.Context, options Options) (*Node, error) {
+	n := &Node{options: options, Address: "unix://" + filepath.Join(options.DataDir, "instar.sock")}
+	api, err := client.New(n.Address)
+	if err != nil {
+		return nil, err
+	}
+	n.API = api
+	return n, n.Start(ctx)
+}
+
+// LogPath is the file that instard's standard error goes to.
+func (n *Node) LogPath() string { return n.options.DataDir + ".log" }
+
+// Start runs instard again, after Stop or Kill, and waits until it answers.
+func (n *Node) Start(ctx context.Context) error {
+	log, err := os.OpenFile(n.LogPath(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the process has its own descriptor
+	api := "127.0.0.1:0"
+	args := append([]string{"-dev", "-data-dir", n.options.DataDir, "-api", api}, n.options.Args...)
+	n.process = exec.Command(filepath.Join(n.options.Bin, "instard"), args...)
+	n.process.Stdout, n.process.Stderr = log, log
+	n.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours to handle
+	if err := n.process.Start(); err != nil {
+		return err
+	}
+	n.ended = make(chan error, 1)
+	go func(process *exec.Cmd, ended chan error) { ended <- process.Wait() }(n.process, n.ended)
+	return n.awaitReady(ctx)
+}
+
+// startLimit is how long instard may take until it is ready.
+const startLimit = 30 * time.Second
+
+func (n *Node) awaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		health, err := n.API.Health(ctx)
+		if err == nil && health.Ready {
+			return nil
+		}
+		select {
+		case end := <-n.ended:
+			n.ended <- end
+			return fmt.Errorf("instard ended at its start: %v\n%s", end, n.Log(20))
+		case <-ctx.Done():
+			return fmt.Errorf("instard was not ready within %s (%v)\n%s", startLimit, err, n.Log(20))
+		case <-tick.C:
+		}
+	}
+}
+
+// Pid is the daemon's process id.
+func (n *Node) Pid() int { return n.process.Process.Pid }
+
+// Kill ends the daemon with SIGKILL, and nothing else.
+func (n *Node) Kill() error {
+	if err := n.process.Process.Kill(); err != nil {
+		return err
+	}
+	end := <-n.ended
+	n.ended <- end
+	return nil
+}
+
+// Stop ends the daemon in order. Drivers and instances stay.
+func (n *Node) Stop(ctx context.Context) error {
+	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case end := <-n.ended:
+		n.ended <- end
+		return end
+	case <-ctx.Done():
+		return errors.Join(fmt.Errorf("instard did not stop: %w", ctx.Err()), n.Kill())
+	}
+}
+
+// Teardown stops the daemon if it runs, and then ends every instance and driver of its data directory.
+func (n *Node) Teardown(ctx context.Context) error {
+	stopped := n.Stop(ctx)
+	out, err := exec.CommandContext(ctx, filepath.Join(n.options.Bin, "instard"), "teardown", "-data-dir", n.options.DataDir).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("instard teardown: %w\n%s", err, out)
+	}
+	var exit *exec.ExitError
+	if errors.As(stopped, &exit) && exit.ExitCode() == -1 {
+		stopped = nil // killed before, on purpose
+	}
+	n.API.Close()
+	return errors.Join(stopped, err)
+}
+
+// Log returns the last lines of the daemon's log.
+func (n *Node) Log(lines int) string {
+	data, err := os.ReadFile(n.LogPath())
+	if err != nil {
+		return err.Error()
+	}
+	all := strings.Split(strings.TrimSpace(string(data)), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// CLI runs the client against this daemon and returns its output.
+func (n *Node) CLI(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(n.options.Bin, "instar"), args...)
+	cmd.Env = append(os.Environ(), client.EnvAddress+"="+n.Address)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
