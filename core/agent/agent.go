@@ -2,9 +2,10 @@ package agent
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent/report"
@@ -41,13 +42,13 @@ type Config struct {
 	// Current returns nil once everything that had been committed when it was called is in State's
 	// view. Nothing is removed for being unknown to the store without it. nil: the view is current.
 	Current func(ctx context.Context) error
-	Logger  *slog.Logger
+	Logger  hclog.Logger
 }
 
 // Agent acts for one node. Make one with New and run it with Run.
 type Agent struct {
 	cfg      Config
-	log      *slog.Logger
+	log      hclog.Logger
 	reporter *report.Reporter
 	started  time.Time
 
@@ -74,7 +75,7 @@ func New(cfg Config) *Agent {
 		cfg.Current = func(context.Context) error { return nil }
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+		cfg.Logger = hclog.NewNullLogger()
 	}
 	return &Agent{
 		cfg: cfg, log: cfg.Logger,

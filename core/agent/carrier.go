@@ -2,10 +2,11 @@ package agent
 
 import (
 	"context"
-	"log/slog"
 	"reflect"
 	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent/report"
@@ -32,7 +33,7 @@ type carrier struct {
 	key     carrierKey
 	service string
 	id      string // of its status
-	log     *slog.Logger
+	log     hclog.Logger
 
 	ctx    context.Context // ends with the agent, or when the route is let go of
 	letGo  context.CancelFunc
@@ -138,7 +139,7 @@ func (c *carrier) abandon() {
 		if err == nil {
 			return
 		}
-		c.log.Warn("cannot remove the route, trying again", "err", err)
+		c.log.Warn("cannot remove the route, trying again", "error", err)
 		c.retry.wait(c.parent, err)
 	}
 }
@@ -190,7 +191,7 @@ func (c *carrier) fail(err error) time.Duration {
 	now := time.Now()
 	if c.trouble.IsZero() {
 		c.trouble = now
-		c.log.Warn("the route is not in effect", "err", err)
+		c.log.Warn("the route is not in effect", "error", err)
 	}
 	if sdk.CodeOf(err) != sdk.CodeUnavailable || now.Sub(c.trouble) > slowAfter {
 		c.status.Failure = err.Error()

@@ -2,9 +2,10 @@ package agent
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
@@ -31,7 +32,7 @@ const (
 type compute struct {
 	agent    *Agent
 	key      targetKey
-	log      *slog.Logger
+	log      hclog.Logger
 	creates  chan struct{} // slots
 	destroys chan struct{}
 	fetches  fetches
@@ -62,7 +63,7 @@ func (c *compute) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		c.log.Debug("no events from the driver", "err", err)
+		c.log.Debug("no events from the driver", "error", err)
 		if !wait.wait(ctx, err) {
 			return
 		}
@@ -108,7 +109,7 @@ func (c *compute) compare(ctx context.Context) {
 		next = compareEvery
 		switch {
 		case err != nil:
-			c.log.Debug("cannot compare the instances with the store", "err", err)
+			c.log.Debug("cannot compare the instances with the store", "error", err)
 			next = doubtAfter
 		case len(found) > 0:
 			next = doubtAfter
@@ -171,7 +172,7 @@ func (c *compute) destroyOrphan(ctx context.Context, orphan sdk.Instance) {
 		err = driver.Destroy(ctx, orphan.ID, orphanGrace)
 	}
 	if err != nil && ctx.Err() == nil {
-		c.log.Warn("cannot destroy an orphan, trying again at the next comparison", "instance", orphan.ID, "err", err)
+		c.log.Warn("cannot destroy an orphan, trying again at the next comparison", "instance", orphan.ID, "error", err)
 	}
 }
 

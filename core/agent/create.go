@@ -29,7 +29,7 @@ func (l *life) create(ctx context.Context) {
 			l.made(ctx, made)
 			return
 		case sdk.CodeOf(err) == sdk.CodeUnavailable && time.Since(began) < unavailableFor:
-			l.log.Debug("cannot make the instance yet", "err", err)
+			l.log.Debug("cannot make the instance yet", "error", err)
 			if !retry.wait(ctx, err) {
 				return
 			}

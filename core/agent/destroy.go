@@ -31,7 +31,7 @@ func (l *life) destroy(ctx context.Context) {
 			l.agent.artifactsSettled()
 			return
 		}
-		l.log.Warn("cannot destroy the instance, trying again", "err", err)
+		l.log.Warn("cannot destroy the instance, trying again", "error", err)
 		if time.Since(began) > troubleAfter {
 			l.advance(core.InstanceDestroying, func(s *core.InstanceStatus) {
 				s.Failure = &core.Failure{Message: fmt.Sprintf("cannot be destroyed, trying again: %v", err)}

@@ -61,7 +61,7 @@ func (l *life) lastLines(ctx context.Context) []string {
 		return nil
 	})
 	if err != nil {
-		l.log.Debug("cannot read the last lines of an instance", "err", err)
+		l.log.Debug("cannot read the last lines of an instance", "error", err)
 	}
 	return lines
 }

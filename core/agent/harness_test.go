@@ -2,12 +2,13 @@ package agent_test
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent"
@@ -64,7 +65,7 @@ func (n *node) start() {
 	n.state = state.New(n.store)
 	a := agent.New(agent.Config{
 		Node: "n1", Version: "1.0.0", Cluster: cluster, Generation: 1, State: n.state, Host: n.host,
-		Logger: slog.New(slog.NewTextHandler(n.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: n.t.Output()}),
 	})
 	var group sync.WaitGroup
 	group.Go(func() { _ = n.state.Run(ctx) })

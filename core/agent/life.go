@@ -2,9 +2,10 @@ package agent
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent/health"
@@ -23,7 +24,7 @@ type life struct {
 	id      string
 	agent   *Agent
 	compute *compute
-	log     *slog.Logger
+	log     hclog.Logger
 	wake    chan struct{} // readable after news
 
 	// wantedCtx ends when the instance is to be destroyed, droppedCtx when the store has forgotten it.

@@ -46,7 +46,7 @@ func (a *Agent) prune(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if err := a.cfg.Current(ctx); err != nil {
-		a.log.Debug("artifacts are not pruned: the view may be old", "err", err)
+		a.log.Debug("artifacts are not pruned: the view may be old", "error", err)
 		return
 	}
 	keep := neededArtifacts(a.cfg.State.View())
@@ -62,7 +62,7 @@ func (a *Agent) prune(ctx context.Context) {
 		c.fetches.forget("")
 		switch {
 		case err != nil:
-			c.log.Warn("cannot prune artifacts", "err", err)
+			c.log.Warn("cannot prune artifacts", "error", err)
 		case freed > 0:
 			c.log.Info("pruned artifacts", "freed_bytes", freed)
 		}

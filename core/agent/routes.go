@@ -117,7 +117,7 @@ func (a *Agent) removeStrays(ctx context.Context, key targetKey) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		a.log.Debug("cannot compare the routes with the store", "driver", key.driver, "target", key.name, "err", err)
+		a.log.Debug("cannot compare the routes with the store", "driver", key.driver, "target", key.name, "error", err)
 		if !retry.wait(ctx, err) {
 			return
 		}

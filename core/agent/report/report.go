@@ -9,9 +9,10 @@ package report
 
 import (
 	"context"
-	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/state"
@@ -46,7 +47,7 @@ type Observation struct {
 type Reporter struct {
 	store  Updater
 	meta   core.Meta
-	logger *slog.Logger
+	logger hclog.Logger
 	wake   chan struct{}
 
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ type key struct {
 }
 
 // New makes the reporter of a node.
-func New(store Updater, node string, logger *slog.Logger) *Reporter {
+func New(store Updater, node string, logger hclog.Logger) *Reporter {
 	return &Reporter{
 		store: store, logger: logger, wake: make(chan struct{}, 1), pending: map[key]Observation{},
 		meta: core.Meta{Principal: "agent:" + node, Verb: "agent.report", Origin: node},
@@ -133,7 +134,7 @@ func (r *Reporter) commit(ctx context.Context, batch []Observation) {
 		case err == nil || ctx.Err() != nil:
 			return
 		case permanent(err) && len(batch) == 1:
-			r.logger.Error("the store refuses an observation", "kind", batch[0].Kind, "id", batch[0].ID, "err", err)
+			r.logger.Error("the store refuses an observation", "kind", batch[0].Kind, "id", batch[0].ID, "error", err)
 			return
 		case permanent(err):
 			half := len(batch) / 2
@@ -141,7 +142,7 @@ func (r *Reporter) commit(ctx context.Context, batch []Observation) {
 			r.commit(ctx, batch[half:])
 			return
 		}
-		r.logger.Warn("cannot report, trying again", "observations", len(batch), "retry_in", delay, "err", err)
+		r.logger.Warn("cannot report, trying again", "observations", len(batch), "retry_in", delay, "error", err)
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent/report"
@@ -29,7 +30,7 @@ func newRig(t *testing.T, options ...coretest.Option) *rig {
 	ctx, cancel := context.WithCancel(t.Context())
 	store := coretest.NewStore(options...)
 	r := &rig{t: t, store: store, state: state.New(store)}
-	r.reporter = report.New(r.state, "n1", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	r.reporter = report.New(r.state, "n1", hclog.New(&hclog.LoggerOptions{Output: t.Output()}))
 	var group sync.WaitGroup
 	group.Go(func() { _ = r.state.Run(ctx) })
 	t.Cleanup(func() { cancel(); group.Wait() })
