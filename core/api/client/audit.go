@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/audit"
 )
 
 // Records filters the audit log; zero values do not filter.
@@ -54,22 +55,21 @@ func (c *Client) Record(ctx context.Context, seq uint64) (Record, error) {
 	return get[Record](ctx, c, "/v1/audit/records/"+strconv.FormatUint(seq, 10), nil)
 }
 
-// Proof is an inclusion or consistency proof with the tree head that it leads to.
-type Proof struct {
+// Prove asks for the proof that a record is in the log; it verifies without the cluster.
+func (c *Client) Prove(ctx context.Context, seq uint64) (audit.Proof, error) {
+	return get[audit.Proof](ctx, c, "/v1/audit/records/"+strconv.FormatUint(seq, 10)+"/proof", nil)
+}
+
+// Consistency is a consistency proof with the tree head that it leads to.
+type Consistency struct {
 	Head   core.TreeHead `json:"head"`
 	Hashes []core.Hash   `json:"hashes"`
 }
 
-// InclusionProof proves that a record is in the tree of the given size (0: the present one).
-func (c *Client) InclusionProof(ctx context.Context, seq, size uint64) (Proof, error) {
-	q := url.Values{"size": {strconv.FormatUint(size, 10)}}
-	return get[Proof](ctx, c, "/v1/audit/records/"+strconv.FormatUint(seq, 10)+"/proof", q)
-}
-
 // ConsistencyProof proves that the tree of size second (0: the present one) extends that of size first.
-func (c *Client) ConsistencyProof(ctx context.Context, first, second uint64) (Proof, error) {
+func (c *Client) ConsistencyProof(ctx context.Context, first, second uint64) (Consistency, error) {
 	q := url.Values{"first": {strconv.FormatUint(first, 10)}, "second": {strconv.FormatUint(second, 10)}}
-	return get[Proof](ctx, c, "/v1/audit/consistency", q)
+	return get[Consistency](ctx, c, "/v1/audit/consistency", q)
 }
 
 // Head reads the tree head of the given size (0: the present one).
@@ -81,7 +81,7 @@ func (c *Client) Head(ctx context.Context, size uint64) (core.TreeHead, error) {
 type Checkpoint struct {
 	Head core.TreeHead `json:"head"`
 	Note string        `json:"note"` // C2SP checkpoint
-	Key  string        `json:"key"`  // verifier key of the signing node
+	Keys []string      `json:"keys"` // public keys of the node that signed
 }
 
 // Checkpoint asks the node to sign its present tree head.

@@ -1,0 +1,50 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/state"
+)
+
+// Health is the answer of /v1/health.
+type Health struct {
+	Live    bool   `json:"live"`
+	Ready   bool   `json:"ready"` // the leader is known, writes are possible
+	Node    string `json:"node"`
+	Version string `json:"version"`
+	Leader  string `json:"leader,omitempty"`
+	Seq     uint64 `json:"seq"`
+}
+
+func (s *server) registerStatus(api huma.API) {
+	huma.Register(api, op(http.MethodGet, "/v1/health", "health", "Whether this node works"),
+		func(context.Context, *struct{}) (*output[Health], error) {
+			leader := s.Leader()
+			return &output[Health]{Body: Health{
+				Live: true, Ready: leader != "", Node: s.Node, Version: s.Version, Leader: leader, Seq: s.State.View().Seq(),
+			}}, nil
+		})
+	huma.Register(api, op(http.MethodGet, "/v1/status", "status", "The cluster in one screen"),
+		func(context.Context, *struct{}) (*output[core.Status], error) {
+			return &output[core.Status]{Body: s.status()}, nil
+		})
+}
+
+func (s *server) status() core.Status {
+	v := s.State.View()
+	out := core.Status{
+		Node: s.Node, Version: s.Version, Origin: s.Origin, Leader: s.Leader(), Seq: v.Seq(),
+		Nodes: []core.Node{}, Services: []core.ServiceView{},
+	}
+	for _, n := range state.Nodes.All(v) {
+		out.Nodes = append(out.Nodes, n)
+	}
+	for _, svc := range state.Services.All(v) {
+		out.Services = append(out.Services, s.serviceView(v, svc))
+	}
+	return out
+}
