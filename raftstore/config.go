@@ -1,0 +1,96 @@
+package raftstore
+
+import (
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/raftstore/fsm"
+)
+
+// Config says how to open a store. Dir and Node are needed; everything else has a default.
+type Config struct {
+	// Dir is the data directory; it is made if it does not exist. One process at a time uses it.
+	Dir string
+	// Node is this node's name, unique in the cluster and for ever: it is the node's id in Raft.
+	Node string
+	// Cluster is the name of a new cluster, and checked against that of an existing one. Default "dev".
+	Cluster string
+	// Logger gets Raft's messages and ours; nil: none.
+	Logger hclog.Logger
+
+	// Transport speaks to the other nodes; the store closes it. nil: this node is a cluster of its own.
+	Transport raft.Transport
+	// Voters are the members of a new cluster, this node among them; nil: this node alone. Ignored if
+	// Dir has a cluster already.
+	Voters []raft.Server
+	// Join makes an empty Dir wait to be added to a cluster instead of beginning one.
+	Join bool
+
+	// Now is the clock that stamps transactions; nil: time.Now. Raft's timers do not follow it.
+	Now func() time.Time
+	// DiskStall is for how long one write to the log may take before the store gives up: a disk that
+	// hangs would otherwise hold the leadership and never commit. Default 20s.
+	DiskStall time.Duration
+	// FSM tunes the state machine.
+	FSM fsm.Options
+}
+
+const (
+	defaultCluster   = "dev"
+	defaultDiskStall = 20 * time.Second
+)
+
+func (c *Config) complete() error {
+	if c.Dir == "" {
+		return core.Errorf(core.CodeInvalid, "raftstore: no data directory given")
+	}
+	if err := core.CheckName("node", c.Node); err != nil {
+		return err
+	}
+	if c.Cluster != "" {
+		if err := core.CheckName("cluster", c.Cluster); err != nil {
+			return err
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.DiskStall == 0 {
+		c.DiskStall = defaultDiskStall
+	}
+	return nil
+}
+
+// Raft's figures. With more than one voter they are those that were measured best for fail-over without
+// flapping; a single voter has nobody to wait for or to disturb, and should serve at once.
+const (
+	heartbeat       = 500 * time.Millisecond
+	lease           = 250 * time.Millisecond
+	heartbeatAlone  = 20 * time.Millisecond
+	maxAppend       = 64
+	snapshotEvery   = 10 * time.Second
+	snapshotEntries = 4096 // entries after which Raft's log is cut
+	trailingEntries = 4096 // entries that are kept for followers that lag
+)
+
+func (c *Config) raft(alone bool, notify chan<- bool) *raft.Config {
+	rc := raft.DefaultConfig()
+	rc.LocalID = raft.ServerID(c.Node)
+	rc.Logger = c.Logger.Named("raft")
+	rc.NotifyCh = notify
+	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeat, heartbeat, lease
+	if alone {
+		rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeatAlone, heartbeatAlone, heartbeatAlone
+	}
+	rc.MaxAppendEntries = maxAppend
+	rc.SnapshotInterval, rc.SnapshotThreshold, rc.TrailingLogs = snapshotEvery, snapshotEntries, trailingEntries
+	rc.NoSnapshotRestoreOnStart = true // the state file is the snapshot, and is in place
+	rc.NoLegacyTelemetry = true
+	return rc
+}

@@ -1,0 +1,150 @@
+package raftstore
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/instarhq/instar/core"
+)
+
+// What is in the data directory:
+//
+//	lock          held by the process that uses the directory
+//	node.json     whose directory it is, and its format
+//	state.db      the state machine, package fsm
+//	raft/         Raft's log, term and vote: *.wal and wal-meta.db
+type dir struct {
+	path string
+	lock *os.File
+}
+
+const (
+	nodeFile  = "node.json"
+	stateFile = "state.db"
+	raftDir   = "raft"
+	lockFile  = "lock"
+	metaFile  = "wal-meta.db" // named by raft-wal
+)
+
+// dirFormat is the format number of the directory as a whole.
+const dirFormat = 1
+
+// nodeInfo is the content of node.json. Sum is over the file with an empty sum.
+type nodeInfo struct {
+	Format int    `json:"format"`
+	Node   string `json:"node"`
+	Sum    string `json:"sum"`
+}
+
+func (n nodeInfo) encode() ([]byte, error) {
+	n.Sum = ""
+	data, err := json.Marshal(n)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	n.Sum = hex.EncodeToString(sum[:])
+	data, err = json.Marshal(n)
+	return append(data, '\n'), err
+}
+
+// openDir makes or checks the directory and takes its lock.
+func openDir(path, node string) (d *dir, err error) {
+	if err := os.MkdirAll(filepath.Join(path, raftDir), 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	d = &dir{path: path}
+	d.lock, err = os.OpenFile(d.file(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.lock.Close())
+		}
+	}()
+	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, core.Errorf(core.CodeUnavailable, "data directory %s is in use by another process", path).
+				WithHint("stop the other instard, or give this one a directory of its own")
+		}
+		return nil, fmt.Errorf("lock %s: %w", d.file(lockFile), err)
+	}
+	return d, d.checkNode(node)
+}
+
+func (d *dir) file(name string) string { return filepath.Join(d.path, name) }
+
+func (d *dir) has(name string) bool {
+	_, err := os.Stat(d.file(name))
+	return err == nil
+}
+
+func (d *dir) close() error { return d.lock.Close() }
+
+// checkNode reads node.json, or writes it into a directory that is empty.
+func (d *dir) checkNode(node string) error {
+	path := d.file(nodeFile)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if d.has(stateFile) || d.has(filepath.Join(raftDir, metaFile)) {
+			return core.Errorf(core.CodeCorrupt, "%s is missing, but %s is not empty", path, d.path).WithHint(restoreHint)
+		}
+		return d.writeNode(nodeInfo{Format: dirFormat, Node: node})
+	}
+	if err != nil {
+		return err
+	}
+	var info nodeInfo
+	if err := json.Unmarshal(data, &info); err != nil {
+		return core.Errorf(core.CodeCorrupt, "%s is damaged: %w", path, err).WithHint(restoreHint)
+	}
+	if info.Format > dirFormat {
+		return core.Errorf(core.CodeUnsupported, "%s: the directory is in format %d, this instard reads format %d", path, info.Format, dirFormat).
+			WithHint("run the version of instard that wrote it, or a newer one")
+	}
+	if want, err := info.encode(); err != nil || !bytes.Equal(data, want) {
+		return core.Errorf(core.CodeCorrupt, "%s is damaged: its checksum is wrong", path).WithHint(restoreHint)
+	}
+	if info.Node != node {
+		return core.Errorf(core.CodeInvalid, "%s belongs to node %q, not to %q", d.path, info.Node, node).
+			WithHint("a node keeps its name; give a new node an empty directory")
+	}
+	return nil
+}
+
+func (d *dir) writeNode(info nodeInfo) error {
+	data, err := info.encode()
+	if err != nil {
+		return err
+	}
+	temporary := d.file(nodeFile + ".new")
+	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", temporary, err)
+	}
+	if err := os.Rename(temporary, d.file(nodeFile)); err != nil {
+		return err
+	}
+	folder, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// restoreHint is what to do about a damaged directory.
+const restoreHint = "keep a copy of the data directory, then start with an empty one and restore a snapshot or, in a cluster, let the node join anew"

@@ -1,0 +1,143 @@
+package raftstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	wal "github.com/hashicorp/raft-wal"
+)
+
+// segmentBytes is the size of one file of Raft's log. It is allocated at once, so it is the least that a
+// data directory takes.
+const segmentBytes = 16 << 20
+
+func openLog(path string, logger hclog.Logger) (*wal.WAL, error) {
+	return wal.Open(path, wal.WithCodec(entryCodec{}), wal.WithSegmentSize(segmentBytes), wal.WithLogger(logger.Named("wal")))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// entryCodec adds a checksum to every entry: raft-wal checks its own only at the tail, so a bit that
+// flips in an older entry would be applied as it is.
+type entryCodec struct{ binary wal.BinaryCodec }
+
+var errChecksum = errors.New("the checksum is wrong")
+
+// ID implements wal.Codec. It is written into every file.
+func (entryCodec) ID() uint64 { return wal.FirstExternalCodecID + 0x1757a2 }
+
+// Encode implements wal.Codec.
+func (c entryCodec) Encode(l *raft.Log, w io.Writer) error {
+	sum := crc32.New(castagnoli)
+	if err := c.binary.Encode(l, io.MultiWriter(w, sum)); err != nil {
+		return err
+	}
+	_, err := w.Write(binary.BigEndian.AppendUint32(nil, sum.Sum32()))
+	return err
+}
+
+// Decode implements wal.Codec.
+func (c entryCodec) Decode(data []byte, l *raft.Log) error {
+	cut := len(data) - 4
+	if cut < 0 || crc32.Checksum(data[:cut], castagnoli) != binary.BigEndian.Uint32(data[cut:]) {
+		return errChecksum
+	}
+	return c.binary.Decode(data[:cut], l)
+}
+
+// durableLog is Raft's log and stable store as Raft sees them. A write that fails, or hangs, stops the
+// store for good: what is on the disk is not known then, and a leader that cannot write would keep its
+// followers from electing another.
+type durableLog struct {
+	*wal.WAL
+	stall time.Duration
+	fail  func(error)
+	down  atomic.Bool
+}
+
+var errLogDown = errors.New("an earlier write to the log failed")
+
+// StoreLog implements raft.LogStore.
+func (l *durableLog) StoreLog(entry *raft.Log) error { return l.StoreLogs([]*raft.Log{entry}) }
+
+// StoreLogs implements raft.LogStore.
+func (l *durableLog) StoreLogs(entries []*raft.Log) error {
+	if l.down.Load() {
+		return errLogDown
+	}
+	return l.watch("append to the log", func() error { return l.WAL.StoreLogs(entries) })
+}
+
+// DeleteRange implements raft.LogStore.
+func (l *durableLog) DeleteRange(first, last uint64) error {
+	if l.down.Load() {
+		return errLogDown
+	}
+	return l.watch("cut the log", func() error { return l.WAL.DeleteRange(first, last) })
+}
+
+func (l *durableLog) watch(what string, write func() error) error {
+	timer := time.AfterFunc(l.stall, func() {
+		l.down.Store(true)
+		l.fail(fmt.Errorf("%s: the disk has not answered for %s", what, l.stall))
+	})
+	defer timer.Stop()
+	if err := write(); err != nil {
+		l.down.Store(true)
+		err = fmt.Errorf("%s: %w", what, err)
+		l.fail(err)
+		return err
+	}
+	if l.down.Load() {
+		return errLogDown
+	}
+	return nil
+}
+
+// Set implements raft.StableStore, with a checksum. Raft answers an error here with a panic of its main
+// goroutine; ending just that goroutine instead leaves the process to stop in order (Store.Failed).
+func (l *durableLog) Set(key, value []byte) error {
+	sealed := binary.BigEndian.AppendUint32(append([]byte(nil), value...), crc32.Checksum(value, castagnoli))
+	if l.down.Load() || l.watch("write the term or vote", func() error { return l.WAL.Set(key, sealed) }) != nil {
+		runtime.Goexit()
+	}
+	return nil
+}
+
+// Get implements raft.StableStore; nil if the key was never set.
+func (l *durableLog) Get(key []byte) ([]byte, error) {
+	sealed, err := l.WAL.Get(key)
+	if err != nil || sealed == nil {
+		return nil, err
+	}
+	cut := len(sealed) - 4
+	if cut < 0 || crc32.Checksum(sealed[:cut], castagnoli) != binary.BigEndian.Uint32(sealed[cut:]) {
+		return nil, fmt.Errorf("%s: %w", key, errChecksum)
+	}
+	return sealed[:cut], nil
+}
+
+// SetUint64 implements raft.StableStore.
+func (l *durableLog) SetUint64(key []byte, value uint64) error {
+	return l.Set(key, binary.BigEndian.AppendUint64(nil, value))
+}
+
+// GetUint64 implements raft.StableStore; 0 if the key was never set.
+func (l *durableLog) GetUint64(key []byte) (uint64, error) {
+	value, err := l.Get(key)
+	if err != nil || value == nil {
+		return 0, err
+	}
+	if len(value) != 8 {
+		return 0, fmt.Errorf("%s has %d bytes, not 8", key, len(value))
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
