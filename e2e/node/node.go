@@ -153,8 +153,14 @@ func (n *Node) Log(lines int) string {
 
 // CLI runs the client against this daemon and returns its output.
 func (n *Node) CLI(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(n.options.Bin, "instar"), args...)
-	cmd.Env = append(os.Environ(), client.EnvAddress+"="+n.Address)
+	cmd := exec.CommandContext(ctx, n.Binary("instar"), args...)
+	cmd.Env = n.Environment()
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
+
+// Binary is the path of one of the binaries.
+func (n *Node) Binary(name string) string { return filepath.Join(n.options.Bin, name) }
+
+// Environment is the test's own, with the client pointed at this daemon.
+func (n *Node) Environment() []string { return append(os.Environ(), client.EnvAddress+"="+n.Address) }

@@ -83,6 +83,7 @@ type Identity struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision"` // as instar numbers it; "0" outside of instar
 	Instance string `json:"instance"`
+	Pid      int    `json:"pid"`
 }
 
 // IdentityFromEnv reads what instar tells its instances.
@@ -97,5 +98,6 @@ func IdentityFromEnv(built string, env func(string) (string, bool)) Identity {
 		Version:  get("SHOP_VERSION", built),
 		Revision: get("INSTAR_REVISION", "0"),
 		Instance: get("INSTAR_INSTANCE", "none"),
+		Pid:      os.Getpid(),
 	}
 }

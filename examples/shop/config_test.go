@@ -58,11 +58,11 @@ func TestRunSaysWhyItCannotStart(t *testing.T) {
 }
 
 func TestIdentityFromEnv(t *testing.T) {
-	if got := IdentityFromEnv("3", env(nil)); got != (Identity{"3", "0", "none"}) {
+	if got := IdentityFromEnv("3", env(nil)); got != (Identity{"3", "0", "none", os.Getpid()}) {
 		t.Errorf("outside of instar: %+v", got)
 	}
 	got := IdentityFromEnv("3", env(map[string]string{"SHOP_VERSION": "4", "INSTAR_REVISION": "9", "INSTAR_INSTANCE": "shop-x"}))
-	if got != (Identity{"4", "9", "shop-x"}) {
+	if got != (Identity{"4", "9", "shop-x", os.Getpid()}) {
 		t.Errorf("as an instance: %+v", got)
 	}
 }

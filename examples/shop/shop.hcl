@@ -29,6 +29,12 @@ variable "bake" {
   description = "how long a new revision is watched under traffic before the old one may go"
 }
 
+variable "progress_deadline" {
+  type        = string
+  default     = "30s"
+  description = "how long a new revision may take to become healthy"
+}
+
 # The faults make a revision misbehave, to see what a rollout does about it.
 variable "never_healthy" {
   type    = bool
@@ -91,7 +97,7 @@ service "shop" {
     strategy          = "blue_green"
     bake              = var.bake
     keep_previous     = "10m"
-    progress_deadline = "30s"
+    progress_deadline = var.progress_deadline
     max_error_rate    = 0.05
 
     smoke {
