@@ -120,7 +120,7 @@ func evalPlain(expr hcl.Expression, t cty.Type, name string, eval evaluator) (an
 func wrongType(name string, t cty.Type, err error, expr hcl.Expression) *hcl.Diagnostic {
 	return &hcl.Diagnostic{
 		Severity: hcl.DiagError, Summary: "Wrong type of value",
-		Detail:  fmt.Sprintf("%q must be %s: %s", name, typeText(t), sentence(err.Error())),
+		Detail:  fmt.Sprintf("%q must be %s: %s", name, typeText(t), stop(err.Error())),
 		Subject: expr.Range().Ptr(), Context: nil,
 	}
 }

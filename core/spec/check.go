@@ -23,15 +23,23 @@ const (
 	MaxConfigBytes = (core.MaxValueBytes - 4<<10) / 4 * 3
 )
 
+// maxRoutes bounds the routes of a set, each of which is compared with the others on its port.
+const maxRoutes = 2000
+
 // checker collects the faults of one set.
 type checker struct {
-	set    core.Set
-	faults []fault
+	set     core.Set
+	digests map[string]core.Digest // of the configs, by name
+	faults  []fault
 }
 
 // checkSet finds what is wrong with a normalised set, apart from the drivers' configuration.
 func checkSet(set core.Set) []fault {
-	c := &checker{set: set}
+	c := &checker{set: set, digests: make(map[string]core.Digest, len(set.Configs))}
+	if len(set.Services)+len(set.Configs) > maxBlocks {
+		c.add("Too many objects", fmt.Sprintf("A set has at most %d services and configs.", maxBlocks))
+		return c.faults
+	}
 	c.configs()
 	seen := map[string]bool{}
 	for i := range set.Services {
@@ -67,6 +75,7 @@ func (c *checker) configs() {
 			c.add("Declared twice", fmt.Sprintf("The set has two configs named %q.", cfg.Name), "config", cfg.Name)
 		}
 		seen[cfg.Name] = true
+		c.digests[cfg.Name] = cfg.Digest
 		if cfg.Format != core.Format {
 			c.add("Unknown format", fmt.Sprintf("The config has format %d, this instar knows format %d.", cfg.Format, core.Format), "config", cfg.Name)
 		}
@@ -100,6 +109,10 @@ func (c *checker) routes() {
 			names[r.Name] = d.Name
 			all = append(all, owned{d.Name, r})
 		}
+	}
+	if len(all) > maxRoutes {
+		c.add("Too many routes", fmt.Sprintf("A set has at most %d routes, not %d.", maxRoutes, len(all)))
+		return
 	}
 	byPort := map[string][]owned{}
 	for _, o := range all {

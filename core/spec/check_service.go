@@ -71,9 +71,9 @@ func (s *serviceChecker) mounts() {
 			s.fault("Declared twice", fmt.Sprintf("Two mounts have the path %q.", m.Path), "mount", m.Path)
 		}
 		seen[m.Path] = true
-		switch digest, ok := configDigest(s.set, m.Config); {
+		switch digest, ok := s.digests[m.Config]; {
 		case !ok:
-			s.fault("Unknown config", unknownConfig(s.set, m.Config), "mount", m.Path, "config")
+			s.fault("Unknown config", unknownConfig(s.digests, m.Config), "mount", m.Path, "config")
 		case digest != m.Digest:
 			s.fault("Wrong digest", fmt.Sprintf("The mount pins the config %q at %q, but the set has it at %q.", m.Config, m.Digest, digest), "mount", m.Path, "digest")
 		}

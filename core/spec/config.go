@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/base64"
+	"fmt"
 
 	"github.com/hashicorp/hcl/v2"
 
@@ -13,12 +14,9 @@ var configSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{{Name: "dat
 // config reads a config block into the set.
 func (e *evaluation) config(block *hcl.Block) {
 	name := block.Labels[0]
-	for _, c := range e.set.Configs {
-		if c.Name == name {
-			first, _ := e.places.find(pathOf("config", name))
-			e.duplicate("config", name, block.DefRange, first)
-			return
-		}
+	if first, twice := e.places.exact(pathOf("config", name)); twice {
+		e.duplicate("config", name, block.DefRange, first)
+		return
 	}
 	f := e.read(block, configSchema, "config", name)
 	e.places.put(block.LabelRanges[0], "config", name, "name")
@@ -33,16 +31,11 @@ func (e *evaluation) config(block *hcl.Block) {
 			f.addError("Not base64", `The value of "data_base64" is not standard base64 (RFC 4648, with padding).`, rng)
 		}
 	}
-	e.set.Configs = append(e.set.Configs, core.Config{
-		Format: core.Format, Name: name, Digest: core.DigestBytes(data), Data: data,
-	})
+	digest := core.DigestBytes(data)
+	e.digests[name] = digest
+	e.set.Configs = append(e.set.Configs, core.Config{Format: core.Format, Name: name, Digest: digest, Data: data})
 }
 
-func configDigest(set core.Set, name string) (core.Digest, bool) {
-	for _, c := range set.Configs {
-		if c.Name == name {
-			return c.Digest, true
-		}
-	}
-	return "", false
+func unknownConfig(digests map[string]core.Digest, name string) string {
+	return fmt.Sprintf("The set has no config %q.%s", name, suggest(name, keysOf(digests)))
 }

@@ -104,7 +104,7 @@ func (f *fields) integers(name string) []int {
 	}
 	var out []int
 	if err := gocty.FromCtyValue(v, &out); err != nil {
-		f.addError("Not a whole number", fmt.Sprintf("%q must be a list of whole numbers: %s", name, sentence(err.Error())), rng)
+		f.addError("Not a whole number", fmt.Sprintf("%q must be a list of whole numbers.", name), rng)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type evaluation struct {
 	diags     hcl.Diagnostics
 	variables map[string]*variable
 	locals    map[string]*hcl.Attribute
+	digests   map[string]core.Digest // of the configs, by name
 	places    places
 	set       core.Set
 }
@@ -50,12 +52,21 @@ type evaluation struct {
 func (s *Sources) Evaluate(opts Options) (core.Set, hcl.Diagnostics) {
 	e := &evaluation{
 		sources: s, schemas: opts.Schemas, scope: newScope(s),
-		variables: map[string]*variable{}, locals: map[string]*hcl.Attribute{}, places: places{},
+		variables: map[string]*variable{}, locals: map[string]*hcl.Attribute{}, digests: map[string]core.Digest{}, places: places{},
 	}
 	blocks := e.collect()
 	if e.diags.HasErrors() {
 		return core.Set{}, e.diags
 	}
+	e.evaluate(opts, blocks)
+	e.sortDiagnostics()
+	if e.diags.HasErrors() {
+		return core.Set{}, e.diags
+	}
+	return e.set, e.diags
+}
+
+func (e *evaluation) evaluate(opts Options, blocks []*hcl.Block) {
 	e.setVariables(opts)
 	e.resolveLocals()
 	for _, block := range blocks {
@@ -72,10 +83,30 @@ func (s *Sources) Evaluate(opts Options) (core.Set, hcl.Diagnostics) {
 	if !e.diags.HasErrors() {
 		e.finish()
 	}
-	if e.diags.HasErrors() {
-		return core.Set{}, e.diags
+}
+
+// sortDiagnostics brings diagnostics into the order of the files, and of the places within each.
+func (e *evaluation) sortDiagnostics() {
+	order := map[string]int{}
+	for i, src := range e.sources.order {
+		order[src.name] = i + 1
 	}
-	return e.set, e.diags
+	slices.SortStableFunc(e.diags, func(a, b *hcl.Diagnostic) int {
+		if a.Subject == nil || b.Subject == nil {
+			return cmp.Compare(placed(a), placed(b))
+		}
+		return cmp.Or(
+			cmp.Compare(order[a.Subject.Filename], order[b.Subject.Filename]),
+			cmp.Compare(a.Subject.Start.Byte, b.Subject.Start.Byte),
+		)
+	})
+}
+
+func placed(d *hcl.Diagnostic) int {
+	if d.Subject == nil {
+		return 0
+	}
+	return 1
 }
 
 // collect parses the files once more, as evaluation changes the syntax trees, and returns the blocks

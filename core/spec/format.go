@@ -7,10 +7,10 @@ import (
 	"io"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	wordwrap "github.com/mitchellh/go-wordwrap"
+	"golang.org/x/text/width"
 )
 
 const (
@@ -36,13 +36,13 @@ const minWidth = 40
 //	      |           ^^^^^^^^^
 //	  There is no variable "cuont". Did you mean "count"?
 //
-// files are the parsed files by name, as Sources.Files has them. A width of 0 leaves lines as long as
+// files are the parsed files by name, as Sources.Files has them. 0 columns leave lines as long as
 // they are. Control characters of the files are not passed on to the terminal.
-func Format(w io.Writer, diags hcl.Diagnostics, files map[string]*hcl.File, color bool, width int) error {
-	if width > 0 {
-		width = max(width, minWidth)
+func Format(w io.Writer, diags hcl.Diagnostics, files map[string]*hcl.File, color bool, columns int) error {
+	if columns > 0 {
+		columns = max(columns, minWidth)
 	}
-	f := formatter{out: bufio.NewWriter(w), files: files, color: color, width: width}
+	f := formatter{out: bufio.NewWriter(w), files: files, color: color, width: columns}
 	for i, d := range diags {
 		if i == maxShown {
 			fmt.Fprintf(f.out, "… and %d more\n", len(diags)-i)
@@ -114,30 +114,48 @@ func (f *formatter) snippet(src []byte, rng hcl.Range, code string) {
 		before, marked, after = fit(before, marked, after, f.width-len(gutter))
 	}
 	fmt.Fprintf(f.out, "%s%s%s%s\n", f.paint(dim, gutter), before, f.paint(bold, marked), after)
-	pad := strings.Map(func(r rune) rune {
+	var pad strings.Builder
+	for _, r := range before {
 		if r == '\t' {
-			return r // as wide as in the line above
+			pad.WriteRune(r) // as wide as in the line above
+		} else {
+			pad.WriteString(strings.Repeat(" ", columns(r)))
 		}
-		return ' '
-	}, before)
-	carets := strings.Repeat("^", max(utf8.RuneCountInString(marked), 1))
-	fmt.Fprintf(f.out, "%s%s%s\n", f.paint(dim, "      | "), pad, f.paint(code, carets))
+	}
+	wide := 0
+	for _, r := range marked {
+		wide += columns(r)
+	}
+	carets := strings.Repeat("^", max(wide, 1))
+	fmt.Fprintf(f.out, "%s%s%s\n", f.paint(dim, "      | "), pad.String(), f.paint(code, carets))
 }
 
-// fit cuts a line to width runes around what is marked.
-func fit(before, marked, after string, width int) (cutBefore, cutMarked, cutAfter string) {
+// columns is how many columns of a terminal a character takes.
+func columns(r rune) int {
+	if unicode.IsMark(r) {
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// fit cuts a line to room characters around what is marked.
+func fit(before, marked, after string, room int) (cutBefore, cutMarked, cutAfter string) {
 	b, m, a := []rune(before), []rune(marked), []rune(after)
-	if len(b)+len(m)+len(a) <= width {
+	if len(b)+len(m)+len(a) <= room {
 		return before, marked, after
 	}
-	if half := width / 2; len(b) > half {
+	if half := room / 2; len(b) > half {
 		b = append([]rune("…"), b[len(b)-half+1:]...)
 	}
-	if room := width - len(b); len(m) > room {
-		return string(b), string(m[:room-1]) + "…", ""
+	if left := room - len(b); len(m) > left {
+		return string(b), string(m[:left-1]) + "…", ""
 	}
-	if room := width - len(b) - len(m); len(a) > room {
-		a = append(a[:max(room-1, 0)], '…')
+	if left := room - len(b) - len(m); len(a) > left {
+		a = append(a[:max(left-1, 0)], '…')
 	}
 	return string(b), string(m), string(a)
 }

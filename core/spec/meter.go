@@ -18,8 +18,9 @@ const maxWork = 64 << 20
 const maxExponent = 1 << 12
 
 var (
-	errWork   = errors.New("these files take too much work to evaluate: they multiply values or loops within loops")
-	errNumber = errors.New("a number this large or this small is not supported")
+	errWork     = errors.New("these files take too much work to evaluate: they multiply values or loops within loops")
+	errNumber   = errors.New("a number this large or this small is not supported")
+	errInfinite = errors.New("the value is infinite: something is divided by zero")
 )
 
 // meter counts the work of an evaluation, and refuses to go on when it is too much.
@@ -91,7 +92,7 @@ func (m *meter) walk(v cty.Value, total *int64) error {
 func checkNumber(v cty.Value) error {
 	f := v.AsBigFloat()
 	if f.IsInf() {
-		return errNumber
+		return errInfinite
 	}
 	if exp := f.MantExp(nil); math.Abs(float64(exp)) > maxExponent {
 		return errNumber
@@ -120,7 +121,7 @@ func (e *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 
 func chargeProblem(err error, rng hcl.Range) *hcl.Diagnostic {
 	summary := "Too much to evaluate"
-	if errors.Is(err, errNumber) {
+	if errors.Is(err, errNumber) || errors.Is(err, errInfinite) {
 		summary = "Number out of range"
 	}
 	return &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: sentence(err.Error()), Subject: rng.Ptr()}

@@ -18,7 +18,13 @@ func Parse(data []byte, filename string) (*hcl.File, hcl.Diagnostics) {
 	if rng := tooDeep(data, filename, hclsyntax.LexConfig); rng != nil {
 		return &hcl.File{Body: hcl.EmptyBody(), Bytes: data}, deepProblem(rng)
 	}
-	return hclsyntax.ParseConfig(data, filename, hcl.InitialPos)
+	file, diags := hclsyntax.ParseConfig(data, filename, hcl.InitialPos)
+	for _, d := range diags {
+		if d.Summary == "Invalid single-argument block definition" { // the commonest slip in HCL
+			d.Detail = "A block on one line has one argument at most. Put each argument on a line of its own."
+		}
+	}
+	return file, diags
 }
 
 func parseExpression(data []byte, filename string) (hclsyntax.Expression, hcl.Diagnostics) {

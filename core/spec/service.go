@@ -205,18 +205,10 @@ func (s *serviceDecoder) mounts() {
 		v, rng, ok := f.value("config", cty.String)
 		if ok {
 			m.Config = v.AsString()
-			if m.Digest, ok = configDigest(s.set, m.Config); !ok {
-				s.addError("Unknown config", unknownConfig(s.set, m.Config), rng)
+			if m.Digest, ok = s.digests[m.Config]; !ok {
+				s.addError("Unknown config", unknownConfig(s.digests, m.Config), rng)
 			}
 		}
 		s.spec.Mounts = append(s.spec.Mounts, m)
 	}
-}
-
-func unknownConfig(set core.Set, name string) string {
-	known := make([]string, 0, len(set.Configs))
-	for _, c := range set.Configs {
-		known = append(known, c.Name)
-	}
-	return fmt.Sprintf("The set has no config %q.%s", name, suggest(name, known))
 }

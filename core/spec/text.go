@@ -22,15 +22,19 @@ func suggest(given string, known []string) string {
 	return ` Did you mean "` + best + `"?`
 }
 
+// stop ends text with a full stop.
+func stop(text string) string {
+	if text == "" || strings.HasSuffix(text, ".") || strings.HasSuffix(text, "?") || strings.HasSuffix(text, "!") {
+		return text
+	}
+	return text + "."
+}
+
 // sentence begins text with a capital letter and ends it with a full stop.
 func sentence(text string) string {
 	if text == "" {
 		return ""
 	}
 	r, size := utf8.DecodeRuneInString(text)
-	text = string(unicode.ToUpper(r)) + text[size:]
-	if !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "?") && !strings.HasSuffix(text, "!") {
-		text += "."
-	}
-	return text
+	return stop(string(unicode.ToUpper(r)) + text[size:])
 }

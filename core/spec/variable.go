@@ -114,7 +114,7 @@ func (v *variable) convert(given cty.Value) (cty.Value, error) {
 func (v *variable) wrongType(err error, rng *hcl.Range, what string) *hcl.Diagnostic {
 	return &hcl.Diagnostic{
 		Severity: hcl.DiagError, Summary: "Wrong type of value",
-		Detail:  fmt.Sprintf("The variable %q must be %s. %s does not fit: %s", v.name, typeText(v.typ), what, sentence(err.Error())),
+		Detail:  fmt.Sprintf("The variable %q must be %s. %s does not fit: %s", v.name, typeText(v.typ), what, stop(err.Error())),
 		Subject: rng,
 	}
 }
@@ -123,37 +123,35 @@ func (v *variable) wrongType(err error, rng *hcl.Range, what string) *hcl.Diagno
 func (v *variable) validate(s *scope) hcl.Diagnostics {
 	var diags hcl.Diagnostics
 	for _, block := range v.validations {
-		content, moreDiags := block.Body.Content(validationSchema)
-		diags = append(diags, moreDiags...)
-		if moreDiags.HasErrors() {
-			continue
-		}
-		condition := content.Attributes["condition"].Expr
-		holds, moreDiags := s.eval(condition, nil)
-		diags = append(diags, moreDiags...)
-		message, moreDiags := s.eval(content.Attributes["error_message"].Expr, nil)
-		diags = append(diags, moreDiags...)
-		if diags.HasErrors() {
-			continue
-		}
-		holds, _ = holds.UnmarkDeep()
-		if !holds.IsKnown() {
-			continue
-		}
-		answer, err := convert.Convert(holds, cty.Bool)
-		if err != nil || answer.IsNull() {
-			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagError, Summary: "Wrong type of value",
-				Detail: "A condition must be true or false.", Subject: condition.Range().Ptr(),
-			})
-			continue
-		}
-		if answer.False() {
-			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagError, Summary: fmt.Sprintf("Invalid value for variable %q", v.name),
-				Detail: sentence(toText(message)), Subject: condition.Range().Ptr(),
-			})
-		}
+		diags = append(diags, v.validateBy(s, block)...)
+	}
+	return diags
+}
+
+func (v *variable) validateBy(s *scope, block *hcl.Block) hcl.Diagnostics {
+	content, diags := block.Body.Content(validationSchema)
+	if diags.HasErrors() {
+		return diags
+	}
+	condition := content.Attributes["condition"].Expr
+	holds, diags := s.eval(condition, nil)
+	message, moreDiags := s.eval(content.Attributes["error_message"].Expr, nil)
+	if diags = append(diags, moreDiags...); diags.HasErrors() || !holds.IsKnown() {
+		return diags
+	}
+	holds, _ = holds.UnmarkDeep()
+	answer, err := convert.Convert(holds, cty.Bool)
+	if err != nil || answer.IsNull() {
+		return append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: "Wrong type of value",
+			Detail: "A condition must be true or false.", Subject: condition.Range().Ptr(),
+		})
+	}
+	if answer.False() {
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagError, Summary: fmt.Sprintf("Invalid value for variable %q", v.name),
+			Detail: sentence(toText(message)), Subject: condition.Range().Ptr(),
+		})
 	}
 	return diags
 }

@@ -118,7 +118,7 @@ func (e *evaluation) textValue(v *variable, text, what string) *given {
 		}
 	}
 	e.add(problem("Invalid value for variable", fmt.Sprintf("The variable %q must be %s; the value from %s cannot be read: %s",
-		v.name, typeText(v.typ), what, sentence(firstError(diags)))))
+		v.name, typeText(v.typ), what, stop(firstError(diags)))))
 	return &given{value: cty.DynamicVal, what: what}
 }
 
@@ -166,7 +166,7 @@ func (e *evaluation) jsonValues(path string, data []byte, values map[string]*giv
 		if err == nil {
 			err = fmt.Errorf("it is not an object")
 		}
-		e.add(problem("Cannot read "+filepath.Base(path), fmt.Sprintf("%s: a JSON variable file is an object of values: %s", path, sentence(err.Error()))))
+		e.add(problem("Cannot read "+filepath.Base(path), fmt.Sprintf("%s: a JSON variable file is an object of values: %s", path, stop(err.Error()))))
 		return
 	}
 	for _, name := range keysOf(object) {
@@ -175,7 +175,7 @@ func (e *evaluation) jsonValues(path string, data []byte, values map[string]*giv
 		}
 		value, err := valueOf(object[name])
 		if err != nil {
-			e.add(problem("Invalid value for variable", fmt.Sprintf("%s: %q: %s", path, name, sentence(err.Error()))))
+			e.add(problem("Invalid value for variable", fmt.Sprintf("%s: %q: %s", path, name, stop(err.Error()))))
 			value = cty.DynamicVal
 		}
 		values[name] = &given{value: value, what: path}

@@ -1,0 +1,6 @@
+service "web" {
+  compute "docker" {}
+  rollout {
+    strategy = "canary"
+  }
+}

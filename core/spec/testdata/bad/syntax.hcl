@@ -1,0 +1,3 @@
+service "web" {
+  compute "process" { command = ["x"]  user = "y" }
+}

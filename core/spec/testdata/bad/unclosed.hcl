@@ -1,0 +1,2 @@
+service "web" {
+  count = [1,
