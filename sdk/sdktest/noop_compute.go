@@ -104,10 +104,8 @@ func (d *NoopCompute) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.In
 	if err != nil {
 		return sdk.Instance{}, err
 	}
-	for _, m := range spec.Mounts {
-		if clean := path.Clean("/" + m.Path); clean != "/"+m.Path {
-			return sdk.Instance{}, sdk.InvalidConfig("mount", "path %q leaves the instance or is not clean", m.Path)
-		}
+	if err := checkSpec(spec); err != nil {
+		return sdk.Instance{}, err
 	}
 	if d.FailCreate != nil {
 		if err := d.FailCreate(spec); err != nil {
@@ -118,6 +116,28 @@ func (d *NoopCompute) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.In
 		return sdk.Instance{}, err
 	}
 	return d.create(spec, exitAfter, config.ExitCode)
+}
+
+// checkSpec refuses what an instance could not be made of.
+func checkSpec(spec sdk.InstanceSpec) error {
+	for _, m := range spec.Mounts {
+		if clean := path.Clean("/" + m.Path); m.Path == "" || clean != "/"+m.Path {
+			return sdk.InvalidConfig("mount", "path %q leaves the instance or is not clean", m.Path)
+		}
+	}
+	if len(spec.Env) == 0 {
+		return nil
+	}
+	ports := make(map[string]int, len(spec.Ports))
+	for _, p := range spec.Ports {
+		ports[p.Name] = p.Number
+	}
+	for name, value := range spec.Env {
+		if _, err := sdk.Expand(value, ports, spec.ID); err != nil {
+			return sdk.InvalidConfig("env."+name, "%w", err)
+		}
+	}
+	return nil
 }
 
 func (d *NoopCompute) create(spec sdk.InstanceSpec, exitAfter time.Duration, code int) (sdk.Instance, error) {

@@ -1,0 +1,142 @@
+package sdktest
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+var computeCreate = []computeCheck{
+	{"create makes a running instance with its labels", func(c *computeRun) {
+		spec := c.spec()
+		before := time.Now().Add(-time.Minute) // the backend's clock may be another machine's
+		i := c.create(spec)
+		c.labels("Create", i, sdk.Instance{
+			ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service,
+			Revision: spec.Revision, RevisionDigest: spec.RevisionDigest,
+		})
+		if i.State != sdk.StateRunning {
+			c.Errorf("state is %q, want running; exit %+v", i.State, i.Exit)
+		}
+		if i.Fingerprint == "" {
+			c.Errorf("the fingerprint is empty")
+		}
+		if i.Created.Before(before) {
+			c.Errorf("created is %s", i.Created)
+		}
+		for _, p := range spec.Ports {
+			if _, _, err := net.SplitHostPort(i.Addresses[p.Name]); err != nil {
+				c.Errorf("address of port %q is %q, want host:port", p.Name, i.Addresses[p.Name])
+			}
+		}
+	}},
+	{"I4: create is idempotent", func(c *computeRun) {
+		spec := c.spec()
+		first := c.create(spec)
+		for range 3 {
+			c.same("a repeated Create", c.create(spec), first)
+		}
+		if _, ok := c.listed(spec.ID); !ok {
+			c.Errorf("List does not have the instance")
+		}
+	}},
+	{"I4: 16 concurrent creates make one instance", func(c *computeRun) {
+		spec := c.spec()
+		var group sync.WaitGroup
+		made := make([]sdk.Instance, 16)
+		errs := make([]error, len(made))
+		for n := range made {
+			group.Go(func() { made[n], errs[n] = c.Driver.Create(c.Context(), spec) })
+		}
+		group.Wait()
+		for n := range made {
+			if errs[n] != nil {
+				c.Fatalf("concurrent Create: %v", errs[n])
+			}
+			c.same("a concurrent Create", made[n], made[0])
+		}
+		if _, ok := c.listed(spec.ID); !ok {
+			c.Errorf("List does not have the instance")
+		}
+	}},
+	{"I4: create is idempotent across driver processes", func(c *computeRun) {
+		spec := c.spec()
+		first := c.create(spec)
+		c.reopen()
+		c.same("Create by a fresh process", c.create(spec), first)
+		found, ok := c.listed(spec.ID)
+		if !ok {
+			c.Fatalf("List of a fresh process does not have the instance")
+		}
+		c.same("List of a fresh process", found, first)
+		if found.State != sdk.StateRunning {
+			c.Errorf("state is %q after the process was replaced, want running", found.State)
+		}
+	}},
+	{"I3: create with another revision is a conflict", func(c *computeRun) {
+		spec := c.spec()
+		first := c.create(spec)
+		other := spec
+		other.Revision, other.RevisionDigest = 2, digest("revision 2")
+		_, err := c.Driver.Create(c.Context(), other)
+		wantCode(c, err, sdk.CodeConflict, "Create with another revision")
+		now, err := c.Driver.Inspect(c.Context(), spec.ID)
+		if err != nil {
+			c.Fatalf("Inspect: %v", err)
+		}
+		c.same("after the refused Create", now, first)
+	}},
+	{"I4: a destroyed id cannot be created again", func(c *computeRun) {
+		spec := c.spec()
+		c.create(spec)
+		c.destroy(spec.ID)
+		_, err := c.Driver.Create(c.Context(), spec)
+		wantCode(c, err, sdk.CodeConflict, "Create of a destroyed id")
+		if c.Reopen == nil {
+			return
+		}
+		c.reopen()
+		_, err = c.Driver.Create(c.Context(), spec)
+		wantCode(c, err, sdk.CodeConflict, "Create of a destroyed id by a fresh process")
+	}},
+	{"create of an exited instance returns it", func(c *computeRun) {
+		c.needs(c.Exits != nil, "Exits")
+		spec := c.spec()
+		spec.Config = c.Exits
+		first := c.create(spec)
+		c.exited(spec.ID)
+		again := c.create(spec)
+		c.same("Create after the exit", again, first)
+		if again.State != sdk.StateExited || again.Exit == nil {
+			c.Errorf("Create after the exit gives state %q, exit %+v; want exited: it must not run again", again.State, again.Exit)
+		}
+	}},
+	{"create refuses unknown attributes and leaves nothing", func(c *computeRun) {
+		spec := c.spec()
+		spec.Config = withAttribute(c, spec.Config, "no_such_attribute", `1`)
+		_, err := c.Driver.Create(c.Context(), spec)
+		wantInvalid(c, err, "no_such_attribute")
+		if i, ok := c.listed(spec.ID); ok {
+			c.Errorf("List has the refused instance: %+v", i)
+		}
+	}},
+}
+
+// exited waits until the backend says that an instance has ended by itself.
+func (c *computeRun) exited(id string) sdk.Instance {
+	c.Helper()
+	var i sdk.Instance
+	eventually(c, patience, "the instance exits by itself", func() bool {
+		var err error
+		if i, err = c.Driver.Inspect(c.Context(), id); err != nil {
+			c.Fatalf("Inspect %s: %v", id, err)
+		}
+		return i.State == sdk.StateExited
+	})
+	if i.Exit == nil {
+		c.Fatalf("the instance has exited and Exit is nil")
+	}
+	return i
+}

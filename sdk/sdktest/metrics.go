@@ -1,0 +1,109 @@
+package sdktest
+
+import (
+	"context"
+	"math"
+	"reflect"
+	"time"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+// MetricsFixture is a metrics driver in a state that checks can begin with.
+type MetricsFixture struct {
+	Driver    sdk.Metrics
+	Configure sdk.ConfigureRequest // what Driver was configured with
+	Query     sdk.Query            // has data; At is given
+	Empty     string               // a query without data, over the same window
+	Invalid   string               // a query that the backend refuses
+}
+
+// Metrics runs the conformance suite of metrics drivers. new makes a fixture for each check.
+func Metrics[R interface {
+	T
+	Runner[R]
+}](t R, new func(T) MetricsFixture) {
+	t.Helper()
+	run(t, MetricsChecks(new))
+}
+
+// MetricsChecks are the checks of the suite, in order.
+func MetricsChecks(new func(T) MetricsFixture) []Check {
+	checks := commonChecks(sdk.KindMetrics, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
+		f := new(t)
+		return f.Driver, f.Configure
+	})
+	return append(checks,
+		Check{"query gives samples of the window, oldest first", func(t T) { checkQuery(t, new(t)) }},
+		Check{"the same query gives the same answer", func(t T) {
+			f := new(t)
+			first, err := f.Driver.Query(t.Context(), f.Query)
+			if err != nil {
+				t.Fatalf("Query: %v", err)
+			}
+			second, err := f.Driver.Query(t.Context(), f.Query)
+			if err != nil || !reflect.DeepEqual(first, second) {
+				t.Errorf("the second answer is %+v, %v; want %+v", second, err, first)
+			}
+		}},
+		Check{"no data is a status and no error", func(t T) {
+			f := new(t)
+			q := f.Query
+			q.Text = f.Empty
+			r, err := f.Driver.Query(t.Context(), q)
+			if err != nil || r.Status != sdk.ResultNoData || len(r.Series) != 0 {
+				t.Errorf("got %+v, %v; want %s without series", r, err, sdk.ResultNoData)
+			}
+		}},
+		Check{"a wrong query is refused", func(t T) {
+			f := new(t)
+			q := f.Query
+			q.Text = f.Invalid
+			_, err := f.Driver.Query(t.Context(), q)
+			wantInvalid(t, err, "query")
+		}},
+		Check{"a cancelled query returns soon", func(t T) {
+			f := new(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := f.Driver.Query(ctx, f.Query)
+				ended <- err
+			}()
+			awaitEnd(t, ended, "Query")
+		}},
+	)
+}
+
+func checkQuery(t T, f MetricsFixture) {
+	r, err := f.Driver.Query(t.Context(), f.Query)
+	if err != nil {
+		t.Fatalf("Query: %v", err)
+	}
+	if r.Status != sdk.ResultOK && r.Status != sdk.ResultPartial {
+		t.Errorf("status is %q, want %q or %q", r.Status, sdk.ResultOK, sdk.ResultPartial)
+	}
+	if len(r.Series) == 0 {
+		t.Fatalf("there are no series")
+	}
+	begin := f.Query.At.Add(-f.Query.Window)
+	for _, s := range r.Series {
+		var last time.Time
+		for _, p := range s.Samples {
+			if !p.At.After(begin) || p.At.After(f.Query.At) {
+				t.Errorf("sample at %s is outside (%s, %s]", p.At, begin, f.Query.At)
+			}
+			if !p.At.After(last) {
+				t.Errorf("sample at %s comes after the one at %s", p.At, last)
+			}
+			if math.IsInf(p.Value, 0) {
+				t.Errorf("sample at %s is %v", p.At, p.Value)
+			}
+			last = p.At
+		}
+		if len(s.Samples) == 0 {
+			t.Errorf("series %v has no samples", s.Labels)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package sdktest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+// TrafficFixture is a traffic driver in a state that checks can begin with.
+type TrafficFixture struct {
+	Driver    sdk.Traffic
+	Configure sdk.ConfigureRequest // what Driver was configured with
+
+	// What follows is optional; checks that need it are skipped without.
+
+	Config    json.RawMessage     // of the workload schema, for every route
+	DataPlane bool                // requests sent to a route's Listen are carried, as CapHTTP says
+	Reopen    func(T) sdk.Traffic // a fresh driver, configured on the same state: the old process is gone
+}
+
+// Traffic runs the conformance suite of traffic drivers. new makes a fixture for each check.
+func Traffic[R interface {
+	T
+	Runner[R]
+}](t R, new func(T) TrafficFixture) {
+	t.Helper()
+	run(t, TrafficChecks(new))
+}
+
+// TrafficChecks are the checks of the suite, in order.
+func TrafficChecks(new func(T) TrafficFixture) []Check {
+	checks := commonChecks(sdk.KindTraffic, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
+		f := new(t)
+		return f.Driver, f.Configure
+	})
+	for _, group := range [][]trafficCheck{trafficState, trafficMemory, trafficRequests, trafficHold} {
+		for _, c := range group {
+			checks = append(checks, Check{c.name, func(t T) {
+				r := &trafficRun{T: t, TrafficFixture: new(t)}
+				defer r.tidyUp()
+				c.run(r)
+			}})
+		}
+	}
+	return checks
+}
+
+type trafficCheck struct {
+	name string
+	run  func(*trafficRun)
+}
+
+// trafficRun is one check under way.
+type trafficRun struct {
+	T
+	TrafficFixture
+	ending
+}
+
+func (c *trafficRun) has(capability sdk.Capability) bool {
+	c.Helper()
+	d, err := c.Driver.Describe(c.Context())
+	if err != nil {
+		c.Fatalf("Describe: %v", err)
+	}
+	return slices.Contains(d.Capabilities, capability)
+}
+
+// route is a fresh HTTP route without pools; it is removed after the check.
+func (c *trafficRun) route() sdk.Route {
+	c.Helper()
+	r := sdk.Route{
+		ID: newID("conformance"), Generation: 1, Listen: freeAddress(c), Protocol: sdk.ProtocolHTTP,
+		Drain: time.Second, Config: c.Config,
+	}
+	c.atEnd(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := c.Driver.Remove(ctx, r.ID, 1<<40, 0); err != nil {
+			c.Errorf("Remove %s after the check: %v", r.ID, err)
+		}
+	})
+	return r
+}
+
+// freeAddress finds a loopback address that nobody listens on just now.
+func freeAddress(t T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("looking for a free port: %v", err)
+	}
+	defer func() { _ = l.Close() }() // only its address was wanted
+	return l.Addr().String()
+}
+
+// next is the route with a higher generation and other pools.
+func next(r sdk.Route, pools ...sdk.Pool) sdk.Route {
+	r.Generation++
+	r.Pools = pools
+	return r
+}
+
+// pool is a pool of one endpoint for each address.
+func pool(revision, weight int, addresses ...string) sdk.Pool {
+	p := sdk.Pool{Revision: revision, Weight: weight}
+	for _, a := range addresses {
+		p.Endpoints = append(p.Endpoints, sdk.Endpoint{ID: "i-" + a, Address: a})
+	}
+	return p
+}
+
+func (c *trafficRun) apply(r sdk.Route) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	defer cancel()
+	if err := c.Driver.Apply(ctx, r); err != nil {
+		c.Fatalf("Apply %s generation %d: %v", r.ID, r.Generation, err)
+	}
+}
+
+func (c *trafficRun) observe(id string) sdk.Observation {
+	c.Helper()
+	o, err := c.Driver.Observe(c.Context(), id)
+	if err != nil {
+		c.Fatalf("Observe %s: %v", id, err)
+	}
+	return o
+}
+
+// inEffect wants the data plane to have exactly this route.
+func (c *trafficRun) inEffect(r sdk.Route) {
+	c.Helper()
+	o := c.observe(r.ID)
+	if o.Route != r.ID || o.Generation != r.Generation || !o.Listening {
+		c.Errorf("Observe gives route %q, generation %d, listening %v; want %q, %d, true", o.Route, o.Generation, o.Listening, r.ID, r.Generation)
+	}
+	got, want := shapeOf(o), shapeOfRoute(r)
+	if !slices.Equal(got, want) {
+		c.Errorf("Observe gives endpoints %v, want %v", clipped(got), clipped(want))
+	}
+}
+
+// shape is one endpoint of a route with all that Apply says of it, in a form that compares.
+type shape struct {
+	revision, weight int
+	preview          bool
+	id, address      string
+}
+
+func shapeOf(o sdk.Observation) []shape {
+	var out []shape
+	for _, p := range o.Pools {
+		for _, e := range p.Endpoints {
+			out = append(out, shape{p.Revision, p.Weight, p.Preview, e.ID, e.Address})
+		}
+	}
+	return sorted(out)
+}
+
+func shapeOfRoute(r sdk.Route) []shape {
+	var out []shape
+	for _, p := range r.Pools {
+		for _, e := range p.Endpoints {
+			out = append(out, shape{p.Revision, p.Weight, p.Preview, e.ID, e.Address})
+		}
+	}
+	return sorted(out)
+}
+
+func sorted(list []shape) []shape {
+	slices.SortFunc(list, func(a, b shape) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.id, b.id)) })
+	return list
+}
+
+func clipped(list []shape) []shape { return list[:min(len(list), 6)] }
