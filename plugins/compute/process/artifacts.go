@@ -1,0 +1,54 @@
+package process
+
+import (
+	"context"
+
+	"github.com/instarhq/instar/plugins/compute/process/artifact"
+	"github.com/instarhq/instar/sdk"
+)
+
+// resolve pins an artifact. A service without one, whose program is on the node, has nothing to pin.
+func (t *target) resolve(ctx context.Context, a sdk.Artifact) (sdk.Artifact, error) {
+	if a.Source == "" {
+		if a.Checksum != "" {
+			return sdk.Artifact{}, sdk.InvalidConfig("artifact.source", "a checksum is given, and no source")
+		}
+		return a, nil
+	}
+	digest, err := t.store.Ingest(ctx, artifact.Ref{Source: a.Source, Checksum: a.Checksum}, nil)
+	a.Digest = digest
+	return a, err
+}
+
+func (t *target) fetch(ctx context.Context, a sdk.Artifact, progress func(sdk.FetchProgress)) error {
+	if a == (sdk.Artifact{}) {
+		return nil
+	}
+	var report artifact.Progress
+	if progress != nil {
+		report = func(done, total int64) { progress(sdk.FetchProgress{Done: done, Total: total}) }
+	}
+	_, err := t.store.Tree(ctx, artifact.Ref(a), report)
+	return err
+}
+
+// tree makes an instance's artifact ready; the zero Tree if it has none.
+func (t *target) tree(ctx context.Context, a sdk.Artifact) (artifact.Tree, error) {
+	if a == (sdk.Artifact{}) {
+		return artifact.Tree{}, nil
+	}
+	return t.store.Tree(ctx, artifact.Ref(a), nil)
+}
+
+func (t *target) prune(keep []string) (int64, error) {
+	// No instance is being recorded meanwhile: one that is has a tree that nobody is seen to use.
+	t.inUse.Lock()
+	defer t.inUse.Unlock()
+	var used []string
+	for _, i := range t.all() {
+		if i.rec.Tree != "" {
+			used = append(used, i.rec.Tree)
+		}
+	}
+	return t.store.Prune(keep, used)
+}
