@@ -36,6 +36,8 @@ type Config struct {
 	DiskStall time.Duration
 	// FSM tunes the state machine.
 	FSM fsm.Options
+
+	tune func(*raft.Config) // tests: smaller figures
 }
 
 const (
@@ -92,5 +94,8 @@ func (c *Config) raft(alone bool, notify chan<- bool) *raft.Config {
 	rc.SnapshotInterval, rc.SnapshotThreshold, rc.TrailingLogs = snapshotEvery, snapshotEntries, trailingEntries
 	rc.NoSnapshotRestoreOnStart = true // the state file is the snapshot, and is in place
 	rc.NoLegacyTelemetry = true
+	if c.tune != nil {
+		c.tune(rc)
+	}
 	return rc
 }

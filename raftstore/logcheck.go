@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/instarhq/instar/core"
@@ -19,7 +18,7 @@ import (
 // openCheckedLog opens Raft's log and makes sure that it and the state fit together: entries that the
 // state has applied may be gone from the log's beginning, never from its end. raft-wal takes a damaged
 // end for a write that a crash has cut short, and drops it without a word; the state knows better.
-func openCheckedLog(d *dir, position fsm.Position, config *Config) (log *wal.WAL, err error) {
+func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(error)) (log *durableLog, err error) {
 	path := d.file(raftDir)
 	damaged := func(format string, args ...any) error {
 		return core.Errorf(core.CodeCorrupt, "%s is damaged: %w", path, fmt.Errorf(format, args...)).WithHint(restoreHint)
@@ -33,17 +32,18 @@ func openCheckedLog(d *dir, position fsm.Position, config *Config) (log *wal.WAL
 	if err := checkMeta(filepath.Join(path, metaFile), position.RaftIndex > 0); err != nil {
 		return nil, err
 	}
-	log, err = openLog(path, config.Logger)
+	files, err := openLog(path, config.Logger)
 	if err != nil {
 		if errors.Is(err, os.ErrPermission) {
 			return nil, fmt.Errorf("open %s: %w", path, err)
 		}
 		return nil, damaged("%w", err)
 	}
+	log = &durableLog{WAL: files, stall: config.DiskStall, fail: fail}
 	if err := checkLog(log, position); err != nil {
 		return nil, errors.Join(damaged("%w", err), log.Close())
 	}
-	return log, nil
+	return log, checkTerm(log, position, path)
 }
 
 // checkMeta checks raft-wal's own database, which raft-wal would trust.
@@ -85,7 +85,7 @@ func checkMeta(path string, needed bool) error {
 }
 
 // checkLog reads every entry.
-func checkLog(log *wal.WAL, position fsm.Position) error {
+func checkLog(log *durableLog, position fsm.Position) error {
 	first, err := log.FirstIndex()
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -187,12 +188,16 @@ func (s *Store) install(incoming *fsm.Incoming) error {
 	if err != nil {
 		return err
 	}
+	// What waits was stamped before the lineage record, behind which it would be committed.
+	busy := core.Errorf(core.CodeUnavailable, "node %q is being restored", s.config.Node)
+	busy.RetryAfter = time.Second
+	s.queue.pause(busy)
+	defer func() { s.queue.resume(s.machine.Position().Time) }()
 	meta := &raft.SnapshotMeta{Version: raft.SnapshotVersionMax, Size: stat.Size()}
 	if err := s.raft.Restore(meta, file, 0); err != nil {
 		return core.Errorf(core.CodeTimeout, "restore: it is not known whether the snapshot is in place: %w", err).
 			WithHint("look at the store's origin: a restored store has a higher generation")
 	}
-	s.queue.resume(s.machine.Position().Time)
 	return nil
 }
 

@@ -86,13 +86,7 @@ func (s *Store) openFiles() (alone bool, err error) {
 		return false, core.Errorf(core.CodeInvalid, "%s belongs to cluster %q, not to %q", s.config.Dir, identity.Cluster, s.config.Cluster).
 			WithHint("give each cluster a directory of its own")
 	}
-	position := s.machine.Position()
-	files, err := openCheckedLog(s.dir, position, &s.config)
-	if err != nil {
-		return false, err
-	}
-	s.log = &durableLog{WAL: files, stall: s.config.DiskStall, fail: s.fail}
-	if err := checkTerm(s.log, position, s.dir.file(raftDir)); err != nil {
+	if s.log, err = openCheckedLog(s.dir, s.machine.Position(), &s.config, s.fail); err != nil {
 		return false, err
 	}
 	s.adapter = &adapter{machine: s.machine, fail: s.fail}
