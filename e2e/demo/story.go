@@ -51,7 +51,7 @@ func deploySecond(ctx context.Context, s *stage) error { return s.deploy(ctx, "v
 
 func rollBack(ctx context.Context, s *stage) error {
 	s.asked = time.Now()
-	if err := s.must(ctx, "rollback", "shop", "-yes"); err != nil {
+	if err := s.must(ctx, "rollback", "shop"); err != nil {
 		return err
 	}
 	view, err := s.service(ctx)

@@ -1,0 +1,61 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/instarhq/instar/e2e/node"
+)
+
+// built is where the binaries under test are, once for all tests of this package.
+var built struct {
+	repository string
+	bin        string // every command of cmd, with the race detector
+	shop       string // the folder that is the shop's artifact: announce and shop
+}
+
+func TestMain(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (code int, err error) {
+	dir, err := node.TempDir()
+	if err != nil {
+		return 1, err
+	}
+	defer func() {
+		if removed := os.RemoveAll(dir); err == nil {
+			err = removed
+		}
+	}()
+	if err := build(context.Background(), dir); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
+func build(ctx context.Context, dir string) error {
+	var err error
+	if built.repository, err = node.Repository(); err != nil {
+		return err
+	}
+	built.bin, built.shop = filepath.Join(dir, "bin"), filepath.Join(dir, "shop")
+	if err := node.Build(ctx, built.repository, built.bin, true); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", built.shop+"/", "./examples/shop", "./e2e/announce")
+	cmd.Dir = built.repository
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the shop: %w\n%s", err, out)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+# Configuration of instard. The daemon reads this file at its start: systemctl restart instard, which
+# touches neither drivers nor instances.
+
+data_dir = "/var/lib/instar"
+
+# Drivers are found beside instard itself, and in these folders, which come first. A driver's binary is
+# called instar-KIND-NAME. `instar driver verify BINARY` checks one before you trust it.
+# plugin_dirs = ["/usr/local/lib/instar"]
+
+# The name of a cluster that is begun here, and of this node; by default the host's.
+cluster = "main"
+
+# node {
+#   name   = "n1"
+#   labels = { rack = "a" }
+# }
+
+api {
+  socket = "/run/instar/instar.sock" # for the local administrator; where the client looks first
+  # listen = "127.0.0.1:4747"        # loopback only
+}
+
+log {
+  level = "info"
+}
+
+# The targets: a driver, a name, and what the driver wants to know (`instar driver docs NAME`).
+
+compute "process" "local" {}
+
+traffic "proxy" "local" {}
