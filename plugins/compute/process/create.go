@@ -30,9 +30,6 @@ func (d *Driver) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.Instanc
 	if err := checkID(spec.ID); err != nil {
 		return sdk.Instance{}, err
 	}
-	if err := t.observe(spec.Cluster, spec.Generation); err != nil {
-		return sdk.Instance{}, err
-	}
 	var cfg workloadConfig
 	if err := cfg.read(spec.Config); err != nil {
 		return sdk.Instance{}, err

@@ -248,6 +248,9 @@ func (t *target) close() error {
 	}
 	t.waiting.Wait()
 	t.hub.close()
+	if t.groups != nil {
+		t.groups.Close()
+	}
 	if t.logs != nil {
 		errs = append(errs, t.logs.Close())
 	}

@@ -130,6 +130,13 @@ func (r *Root) Sweep(known func(id string) bool) error {
 	return errors.Join(errs...)
 }
 
+// Close removes the target's group if no instance has one any more.
+func (r *Root) Close() {
+	if r.dir != "" {
+		_ = os.Remove(r.dir) // refused while there are groups in it
+	}
+}
+
 // locate finds where cgroup v2 is mounted and which group the process is in.
 func locate(mountinfo, membership string) (mount, own string, err error) {
 	if mount, err = findMount(mountinfo); err != nil {
