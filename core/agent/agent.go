@@ -126,8 +126,8 @@ func (a *Agent) Run(ctx context.Context) error {
 // syncTargets publishes this node and sees to it that every target is looked after.
 func (a *Agent) syncTargets(ctx context.Context) {
 	targets := a.cfg.Host.Targets()
-	a.publishNode(targets)
 	a.publishDrivers()
+	a.publishNode(targets)
 	for _, t := range targets {
 		switch t.Kind {
 		case core.DriverCompute:

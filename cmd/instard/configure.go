@@ -1,0 +1,76 @@
+package main
+
+import (
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/urfave/cli/v2"
+
+	"github.com/instarhq/instar/core/daemon"
+	"github.com/instarhq/instar/core/daemon/nodeconfig"
+)
+
+// configure joins configuration file and flags; flags win.
+func configure(c *cli.Context) (daemon.Config, error) {
+	if c.Args().Present() {
+		return daemon.Config{}, usagef("unknown command %q", c.Args().First())
+	}
+	if c.Bool("dev") == (c.String("config") != "") {
+		return daemon.Config{}, usagef("give either -dev and -data-dir, or -config")
+	}
+	file := &nodeconfig.Config{}
+	if path := c.String("config"); path != "" {
+		var err error
+		if file, err = nodeconfig.Load(path); err != nil {
+			return daemon.Config{}, err
+		}
+	}
+	logger, err := newLogger(or(flagIfSet(c, "log-level"), file.LogLevel), c.Bool("log-json") || file.LogJSON)
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	config := daemon.Config{
+		DataDir: or(c.String("data-dir"), file.DataDir), Node: or(c.String("node"), file.Node),
+		Cluster: or(c.String("cluster"), file.Cluster), Labels: file.Labels, Version: version,
+		PluginDirs: append(c.StringSlice("plugin-dir"), file.PluginDirs...), AutoLock: c.Bool("dev"),
+		Socket: or(c.String("socket"), file.Socket), Listen: or(c.String("api"), file.Listen),
+		Targets: targets(file), Logger: logger,
+	}
+	if c.Bool("dev") {
+		config.Targets = daemon.DevTargets()
+	}
+	return config, nil
+}
+
+func targets(file *nodeconfig.Config) []daemon.Target {
+	var out []daemon.Target
+	for i := range file.Targets {
+		t := &file.Targets[i]
+		out = append(out, daemon.Target{Kind: t.Kind, Driver: t.Driver, Name: t.Name, Decode: t.Decode})
+	}
+	return out
+}
+
+// flagIfSet is a flag's value, without its default.
+func flagIfSet(c *cli.Context, name string) string {
+	if c.IsSet(name) {
+		return c.String(name)
+	}
+	return ""
+}
+
+func or(first, second string) string {
+	if first != "" {
+		return first
+	}
+	return second
+}
+
+func newLogger(level string, json bool) (hclog.Logger, error) {
+	level = or(level, "info")
+	parsed := hclog.LevelFromString(level)
+	if parsed == hclog.NoLevel {
+		return nil, usagef("log level %q: it is trace, debug, info, warn or error", level)
+	}
+	return hclog.New(&hclog.LoggerOptions{Name: "instard", Level: parsed, Output: os.Stderr, JSONFormat: json, TimeFormat: "2006-01-02T15:04:05.000Z07:00"}), nil
+}

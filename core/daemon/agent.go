@@ -1,0 +1,39 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/instarhq/instar/core/agent"
+	"github.com/instarhq/instar/core/state"
+)
+
+// publishLimit is how long the start waits until this node and its drivers are in the store, so that the
+// first request finds them. Without a leader they are not, and the API must answer all the same.
+const publishLimit = 2 * time.Second
+
+func (d *Daemon) startAgent(ctx context.Context) error {
+	a := agent.New(agent.Config{
+		Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version,
+		Cluster: d.store.ClusterID(), Generation: d.store.Generation(),
+		State: d.state, Host: d.host, Current: d.current, Logger: d.log.Named("agent"),
+	})
+	watch := d.state.Watch()
+	defer watch.Stop()
+	before := state.Nodes.Seq(d.state.View(), d.cfg.Node)
+	d.background("agent", a.Run)
+
+	limit := time.NewTimer(publishLimit)
+	defer limit.Stop()
+	for state.Nodes.Seq(d.state.View(), d.cfg.Node) == before {
+		select {
+		case <-watch.Changed():
+			watch.Take()
+		case <-limit.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

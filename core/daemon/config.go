@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/instarhq/instar/core"
+)
+
+// Config says what a node is. DataDir is needed; everything else has a default.
+type Config struct {
+	DataDir    string            // made with mode 0700 if it does not exist
+	Node       string            // default: the host's name
+	Cluster    string            // name of a new cluster; default "dev"
+	Labels     map[string]string // published for placement
+	Version    string            // of instard
+	PluginDirs []string          // searched before the directory of the own binary
+	AutoLock   bool              // accept driver binaries at first sight
+	Socket     string            // of the API; default DataDir/instar.sock
+	Listen     string            // of the API over TCP, loopback only; empty: none
+	Targets    []Target
+	Logger     hclog.Logger
+
+	bundled string // the directory of the own binary; empty: not known
+}
+
+// Target is one driver to run, with its configuration.
+type Target struct {
+	Kind   core.DriverKind
+	Driver string
+	Name   string
+	// Decode gives the configuration as JSON. The driver's schema is not known if the driver is not there
+	// now; the configuration is then given as it is, and the driver checks it when it comes. nil: none.
+	Decode func(schema []core.Attribute, known bool) (json.RawMessage, error)
+}
+
+// DevTargets are the targets of -dev: one of each embedded driver.
+func DevTargets() []Target {
+	return []Target{
+		{Kind: core.DriverCompute, Driver: "process", Name: "local"},
+		{Kind: core.DriverTraffic, Driver: "proxy", Name: "local"},
+	}
+}
+
+// complete fills in defaults and refuses what cannot work.
+func (c *Config) complete() error {
+	if c.DataDir == "" {
+		return core.Errorf(core.CodeInvalid, "no data directory was given").
+			WithHint("say where with -data-dir, or with data_dir in the configuration")
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	c.DataDir = dir
+	if c.Socket == "" {
+		c.Socket = filepath.Join(dir, "instar.sock")
+	}
+	if c.Node == "" {
+		if c.Node, err = hostName(); err != nil {
+			return err
+		}
+	}
+	if err := core.CheckName("node", c.Node); err != nil {
+		return err
+	}
+	if c.Logger == nil {
+		c.Logger = hclog.NewNullLogger()
+	}
+	if c.bundled = ownDir(); c.bundled != "" {
+		c.PluginDirs = append(slices.Clone(c.PluginDirs), c.bundled)
+	}
+	return checkListen(c.Listen)
+}
+
+// ownDir is the directory of the running binary, symbolic links resolved.
+func ownDir() string {
+	own, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	if own, err = filepath.EvalSymlinks(own); err != nil {
+		return ""
+	}
+	return filepath.Dir(own)
+}
+
+// hostName makes a node's name of the host's.
+func hostName() (string, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("name of the node: %w", err)
+	}
+	name, _, _ := strings.Cut(strings.ToLower(host), ".")
+	if core.CheckName("node", name) != nil {
+		return "", core.Errorf(core.CodeInvalid, "the host's name %q cannot be a node's name", host).
+			WithHint("give the node a name: -node n1, or node { name = \"n1\" } in the configuration")
+	}
+	return name, nil
+}
+
+// checkListen refuses an address that other machines could reach.
+func checkListen(address string) error {
+	if address == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return core.Errorf(core.CodeInvalid, "API address %q: %w", address, err).WithHint("write host:port, as in 127.0.0.1:4747")
+	}
+	if ip := net.ParseIP(host); (ip != nil && ip.IsLoopback()) || host == "localhost" {
+		return nil
+	}
+	return core.Errorf(core.CodeInvalid, "API address %q: over TCP the API does not ask who is calling yet, so it only listens on loopback addresses", address).
+		WithHint("use 127.0.0.1:4747, and reach it from elsewhere through ssh -L")
+}

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/control"
+	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/state"
+)
+
+// startControl makes the operator's verbs, and runs the controller whenever this node leads.
+func (d *Daemon) startControl(context.Context) error {
+	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host}})
+	d.background("control", func(ctx context.Context) error {
+		return d.store.Lead(ctx, func(ctx context.Context) error {
+			return control.New(control.Config{State: d.state, Logger: d.log}).Run(ctx)
+		})
+	})
+	return nil
+}
+
+// waiting says what a service waits for.
+func waiting(view *state.View, service string) string {
+	return control.Waiting(view, service, time.Now())
+}
+
+// resolver pins artifacts with this node's drivers.
+type resolver struct{ host *driverhost.Host }
+
+// Resolve implements control.Resolver.
+func (r *resolver) Resolve(ctx context.Context, compute core.Compute, artifact core.Artifact) (core.Artifact, error) {
+	driver, err := r.host.Compute(compute.Driver, compute.Target)
+	if err != nil {
+		return core.Artifact{}, err
+	}
+	pinned, err := driver.Resolve(ctx, driverhost.Artifact(artifact))
+	if err != nil {
+		return core.Artifact{}, driverhost.Error(err)
+	}
+	return driverhost.CoreArtifact(pinned), nil
+}

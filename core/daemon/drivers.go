@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/driverhost"
+)
+
+// firstAttempt is how long the start waits for the targets to come up. Those that take longer are
+// supervised and published like the others; a hung driver must not keep the API away.
+const firstAttempt = 3 * time.Second
+
+// startDrivers looks for drivers and brings the targets up, re-attaching to processes that run.
+func (d *Daemon) startDrivers(ctx context.Context) (err error) {
+	record := nodeRecord{
+		Node: d.cfg.Node, Cluster: d.store.ClusterID(), Generation: d.store.Generation(), PluginDirs: d.cfg.PluginDirs,
+	}
+	if d.host, err = newHost(d.dir, &record, d.cfg.AutoLock, d.log); err != nil {
+		return err
+	}
+	if err := d.trustBundled(); err != nil {
+		return errors.Join(err, d.host.Close())
+	}
+	found, problems := d.host.Discover(ctx)
+	for _, p := range problems {
+		d.log.Warn("a driver cannot be used", "path", p.Path, "error", p.Err)
+	}
+	if record.Targets, err = configure(d.cfg.Targets, found); err == nil {
+		err = d.dir.writeRecord(&record) // before any process exists
+	}
+	if err != nil {
+		return errors.Join(err, d.host.Close())
+	}
+	d.openTargets(ctx, record.Targets)
+	return nil
+}
+
+// trustBundled accepts the driver binaries beside instard's own as they are: they come with it, and
+// change with it. Whoever can replace them can replace instard.
+func (d *Daemon) trustBundled() error {
+	if d.cfg.bundled == "" {
+		return nil
+	}
+	binaries, err := filepath.Glob(filepath.Join(d.cfg.bundled, "instar-*-*"))
+	if err != nil {
+		return fmt.Errorf("look for bundled drivers: %w", err)
+	}
+	lock := driverhost.OpenLockFile(d.dir.file(lockFile))
+	for _, binary := range binaries {
+		if d.shadowed(filepath.Base(binary)) {
+			continue
+		}
+		if _, err := lock.Lock(binary); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shadowed reports whether another plugin directory, which comes before the own, has a binary of the name.
+func (d *Daemon) shadowed(name string) bool {
+	for _, dir := range d.cfg.PluginDirs {
+		if dir == d.cfg.bundled {
+			return false
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// newHost makes the driver host of a data directory.
+func newHost(dir *dataDir, r *nodeRecord, autoLock bool, logger hclog.Logger) (*driverhost.Host, error) {
+	return driverhost.New(driverhost.Config{
+		PluginDirs: r.PluginDirs, StateDir: dir.file("drivers"), LockFile: dir.file(lockFile), AutoLock: autoLock,
+		Cluster: r.Cluster, Node: r.Node, Generation: r.Generation, Logger: logger,
+	})
+}
+
+// openTargets opens all targets at once and returns after their first attempts, or firstAttempt.
+func (d *Daemon) openTargets(ctx context.Context, targets []targetRecord) {
+	ctx, cancel := context.WithTimeout(ctx, firstAttempt)
+	defer cancel()
+	var group sync.WaitGroup
+	for _, t := range targets {
+		group.Go(func() {
+			err := d.host.Open(ctx, driverhost.TargetConfig{Kind: t.Kind, Driver: t.Driver, Name: t.Name, Config: t.Config})
+			if err != nil {
+				d.log.Error("a target is not up, trying on", "kind", t.Kind, "driver", t.Driver, "target", t.Name, "error", err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// configure decodes the targets' configurations against their drivers' schemas.
+func configure(targets []Target, drivers []core.Driver) ([]targetRecord, error) {
+	schemas := map[string][]core.Attribute{}
+	for i := range drivers {
+		schemas[string(drivers[i].Kind)+"/"+drivers[i].Name] = drivers[i].Target
+	}
+	out := make([]targetRecord, 0, len(targets))
+	for _, t := range targets {
+		record := targetRecord{Kind: t.Kind, Driver: t.Driver, Name: t.Name}
+		if t.Decode != nil {
+			schema, known := schemas[string(t.Kind)+"/"+t.Driver]
+			var err error
+			if record.Config, err = t.Decode(schema, known); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, record)
+	}
+	return out, nil
+}

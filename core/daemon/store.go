@@ -1,0 +1,60 @@
+package daemon
+
+import (
+	"context"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/raftstore"
+)
+
+func (d *Daemon) openDir(context.Context) (err error) {
+	d.dir, err = openDataDir(d.cfg.DataDir, true)
+	return err
+}
+
+func (d *Daemon) openStore(ctx context.Context) (err error) {
+	d.store, err = raftstore.Open(ctx, raftstore.Config{
+		Dir: d.dir.file("store"), Node: d.cfg.Node, Cluster: d.cfg.Cluster, Logger: d.log.Named("store"),
+	})
+	if err != nil {
+		return err
+	}
+	d.background("store", func(ctx context.Context) error {
+		select {
+		case err := <-d.store.Failed():
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	return nil
+}
+
+func (d *Daemon) startState(ctx context.Context) error {
+	d.state = state.New(d.store)
+	ended := make(chan error, 1)
+	d.background("state", func(ctx context.Context) error {
+		err := d.state.Run(ctx)
+		ended <- err
+		return err
+	})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ready := make(chan error, 1)
+	go func() { ready <- d.state.Ready(ctx) }()
+	select {
+	case err := <-ready:
+		return err
+	case err := <-ended:
+		return err
+	}
+}
+
+// current returns when all that had been committed when it was called is in the view.
+func (d *Daemon) current(ctx context.Context) error {
+	if !d.store.IsLeader() {
+		return core.Errorf(core.CodeUnavailable, "node %q does not lead, its view may be old", d.cfg.Node)
+	}
+	return d.state.Wait(ctx, d.store.Seq())
+}
