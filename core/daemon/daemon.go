@@ -26,8 +26,8 @@ type Daemon struct {
 	state      *state.State
 	host       *driverhost.Host
 	operations *control.Operations
-	server     *http.Server
-	tcp        net.Listener // nil: none
+	servers    []*http.Server // of the API
+	tcp        net.Listener   // nil: none
 
 	ctx    context.Context // ends when Close begins, or a part fails
 	cancel context.CancelCauseFunc
