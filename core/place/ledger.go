@@ -60,6 +60,9 @@ func (l *Ledger) Remove(id string) {
 // Has reports whether instance id has a claim.
 func (l *Ledger) Has(id string) bool { _, ok := l.claims[id]; return ok }
 
+// Claim is what instance id takes.
+func (l *Ledger) Claim(id string) (Claim, bool) { c, ok := l.claims[id]; return c, ok }
+
 // Len is the number of claims.
 func (l *Ledger) Len() int { return len(l.claims) }
 

@@ -1,0 +1,92 @@
+package control
+
+import (
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/place"
+	"github.com/instarhq/instar/core/rollout"
+	"github.com/instarhq/instar/core/state"
+)
+
+// viewOf collects what the planner looks at; false if the service does not exist. seq is that of r.
+func viewOf(r state.Reader, name string, seq uint64) (rollout.View, bool) {
+	v := rollout.View{Seq: seq, Specs: map[int]*core.Spec{}}
+	var ok bool
+	if v.Service, ok = state.Services.Get(r, name); !ok {
+		return v, false
+	}
+	if n := v.Service.Rollouts; n > 0 {
+		if newest, ok := state.Rollouts.Get(r, core.RolloutID(name, n)); ok {
+			v.Rollout = &newest
+			for _, c := range state.Checks.By(r, state.ByParent, newest.ID()) {
+				v.Checks = append(v.Checks, c)
+			}
+			addSpec(r, &v, newest.From)
+			addSpec(r, &v, newest.To)
+		}
+	}
+	addSpec(r, &v, v.Service.Active)
+	addSpec(r, &v, v.Service.Revision)
+	addInstances(r, &v)
+	for _, route := range state.Routes.By(r, state.ByService, name) {
+		with := rollout.Route{Route: route}
+		for _, s := range state.RouteStatuses.By(r, state.ByParent, route.Name) {
+			with.Statuses = append(with.Statuses, s)
+		}
+		v.Routes = append(v.Routes, with)
+	}
+	v.Targets = trafficTargets(r)
+	return v, true
+}
+
+// addInstances joins the instances with their statuses; both come ordered by id.
+func addInstances(r state.Reader, v *rollout.View) {
+	for _, inst := range state.Instances.By(r, state.ByService, v.Service.Name) {
+		v.Instances = append(v.Instances, rollout.Instance{Instance: inst})
+		addSpec(r, v, inst.Revision)
+	}
+	i := 0
+	for id, status := range state.InstanceStatuses.By(r, state.ByService, v.Service.Name) {
+		for i < len(v.Instances) && v.Instances[i].ID < id {
+			i++
+		}
+		if i < len(v.Instances) && v.Instances[i].ID == id {
+			v.Instances[i].Status = status
+		}
+	}
+}
+
+func addSpec(r state.Reader, v *rollout.View, revision int) {
+	if revision == 0 || v.Specs[revision] != nil {
+		return
+	}
+	if rev, ok := state.Revisions.Get(r, core.RevisionID(v.Service.Name, revision)); ok {
+		v.Specs[revision] = &rev.Spec
+	}
+}
+
+func trafficTargets(r state.Reader) []rollout.Target {
+	var out []rollout.Target
+	for name, node := range state.Nodes.All(r) {
+		for _, t := range node.Targets {
+			if t.Kind == core.DriverTraffic {
+				out = append(out, rollout.Target{Node: name, Driver: t.Driver, Name: t.Name, Healthy: t.Healthy, Reason: t.Reason})
+			}
+		}
+	}
+	return out
+}
+
+func computeTargets(r state.Reader) []place.Target {
+	var out []place.Target
+	for name, node := range state.Nodes.All(r) {
+		for _, t := range node.Targets {
+			if t.Kind == core.DriverCompute {
+				out = append(out, place.Target{
+					Key:     place.Key{Node: name, Driver: t.Driver, Name: t.Name},
+					Healthy: t.Healthy, Reason: t.Reason, Capacity: t.Capacity,
+				})
+			}
+		}
+	}
+	return out
+}
