@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -41,7 +43,6 @@ func init() {
 }
 
 func report(f *Failure) {
-	unix.CloseOnExec(fdReport)
 	w := os.NewFile(fdReport, "report")
 	// Nobody reads it if the driver has died; then the missing marker says it all.
 	_ = json.NewEncoder(w).Encode(f)
@@ -49,8 +50,9 @@ func report(f *Failure) {
 
 // stage becomes the workload, or returns why not.
 func stage() *Failure {
-	unix.CloseOnExec(fdDir)
-	unix.CloseOnExec(fdReport)
+	if err := closeOnExec(); err != nil {
+		return fail(StepLimit, "close the driver's files", err)
+	}
 	// By file handle, not by path: if the instance was destroyed meanwhile this is a directory without a
 	// name, in which no marker can be made.
 	if err := unix.Fchdir(fdDir); err != nil {
@@ -76,6 +78,26 @@ func stage() *Failure {
 	unmark(f)
 	runtime.KeepAlive(lock)
 	return f
+}
+
+// closeOnExec keeps the workload from inheriting files, also those that the driver itself has inherited
+// from whoever started it.
+func closeOnExec() error {
+	err := unix.CloseRange(fdDir, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if err == nil {
+		return nil
+	}
+	// Kernels before 5.11.
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd >= fdDir {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
 }
 
 // takeLock makes this the only stage that may go on, if the instance was not started before.
