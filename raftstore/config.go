@@ -37,7 +37,8 @@ type Config struct {
 	// FSM tunes the state machine.
 	FSM fsm.Options
 
-	tune func(*raft.Config) // tests: smaller figures
+	tune         func(*raft.Config) // tests: smaller figures
+	segmentBytes int                // tests: smaller files; 0: segmentBytes
 }
 
 const (
@@ -65,6 +66,9 @@ func (c *Config) complete() error {
 	}
 	if c.DiskStall == 0 {
 		c.DiskStall = defaultDiskStall
+	}
+	if c.segmentBytes == 0 {
+		c.segmentBytes = segmentBytes
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ import (
 //	lock          held by the process that uses the directory
 //	node.json     whose directory it is, and its format
 //	state.db      the state machine, package fsm
-//	raft/         Raft's log, term and vote: *.wal and wal-meta.db
+//	raft/*.wal    Raft's log
+//	raft/meta.json  which of these files are the log; Raft's term and vote
 type dir struct {
 	path string
 	lock *os.File
@@ -32,7 +33,7 @@ const (
 	stateFile = "state.db"
 	raftDir   = "raft"
 	lockFile  = "lock"
-	metaFile  = "wal-meta.db" // named by raft-wal
+	metaFile  = "meta.json"
 )
 
 // dirFormat is the format number of the directory as a whole.
@@ -70,6 +71,7 @@ func openDir(path, node string) (d *dir, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.lock.Close())
+			d = nil
 		}
 	}()
 	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
@@ -127,23 +129,7 @@ func (d *dir) writeNode(info nodeInfo) error {
 	if err != nil {
 		return err
 	}
-	temporary := d.file(nodeFile + ".new")
-	file, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", temporary, err)
-	}
-	if err := os.Rename(temporary, d.file(nodeFile)); err != nil {
-		return err
-	}
-	folder, err := os.Open(d.path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return replaceFile(d.file(nodeFile), data)
 }
 
 // restoreHint is what to do about a damaged directory.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 )
@@ -17,10 +16,6 @@ import (
 // segmentBytes is the size of one file of Raft's log. It is allocated at once, so it is the least that a
 // data directory takes.
 const segmentBytes = 16 << 20
-
-func openLog(path string, logger hclog.Logger) (*wal.WAL, error) {
-	return wal.Open(path, wal.WithSegmentSize(segmentBytes), wal.WithLogger(logger.Named("wal")))
-}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -78,7 +73,7 @@ func (l *durableLog) GetLog(index uint64, entry *raft.Log) error {
 	}
 	cut := len(entry.Extensions) - sumSize
 	if cut < 0 || entry.Index != index || entrySum(entry, entry.Extensions[:cut]) != binary.BigEndian.Uint32(entry.Extensions[cut:]) {
-		return fmt.Errorf("entry %d: %w", index, errChecksum)
+		return errChecksum
 	}
 	if entry.Extensions = entry.Extensions[:cut]; cut == 0 {
 		entry.Extensions = nil
@@ -112,42 +107,16 @@ func (l *durableLog) watch(what string, write func() error) error {
 	return nil
 }
 
-// Set implements raft.StableStore, with a checksum. Raft answers an error here with a panic of its main
-// goroutine; ending just that goroutine instead leaves the process to stop in order (Store.Failed).
+// Set implements raft.StableStore. Raft answers an error here with a panic of its main goroutine; ending
+// just that goroutine instead leaves the process to stop in order (Store.Failed).
 func (l *durableLog) Set(key, value []byte) error {
-	sealed := binary.BigEndian.AppendUint32(append([]byte(nil), value...), crc32.Checksum(value, castagnoli))
-	if l.down.Load() || l.watch("write the term or vote", func() error { return l.WAL.Set(key, sealed) }) != nil {
+	if l.down.Load() || l.watch("write the term or vote", func() error { return l.WAL.Set(key, value) }) != nil {
 		runtime.Goexit()
 	}
 	return nil
 }
 
-// Get implements raft.StableStore; nil if the key was never set.
-func (l *durableLog) Get(key []byte) ([]byte, error) {
-	sealed, err := l.WAL.Get(key)
-	if err != nil || sealed == nil {
-		return nil, err
-	}
-	cut := len(sealed) - 4
-	if cut < 0 || crc32.Checksum(sealed[:cut], castagnoli) != binary.BigEndian.Uint32(sealed[cut:]) {
-		return nil, fmt.Errorf("%s: %w", key, errChecksum)
-	}
-	return sealed[:cut], nil
-}
-
 // SetUint64 implements raft.StableStore.
 func (l *durableLog) SetUint64(key []byte, value uint64) error {
-	return l.Set(key, binary.BigEndian.AppendUint64(nil, value))
-}
-
-// GetUint64 implements raft.StableStore; 0 if the key was never set.
-func (l *durableLog) GetUint64(key []byte) (uint64, error) {
-	value, err := l.Get(key)
-	if err != nil || value == nil {
-		return 0, err
-	}
-	if len(value) != 8 {
-		return 0, fmt.Errorf("%s has %d bytes, not 8", key, len(value))
-	}
-	return binary.BigEndian.Uint64(value), nil
+	return l.Set(key, binary.LittleEndian.AppendUint64(nil, value)) // as GetUint64 reads it
 }

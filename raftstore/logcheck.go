@@ -6,10 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"time"
 
 	"github.com/hashicorp/raft"
-	bolt "go.etcd.io/bbolt"
+	wal "github.com/hashicorp/raft-wal"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/raftstore/fsm"
@@ -29,10 +28,11 @@ func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(err
 			log, err = nil, damaged("%v", p)
 		}
 	}()
-	if err := checkMeta(filepath.Join(path, metaFile), position.RaftIndex > 0); err != nil {
+	meta, err := openLogMeta(filepath.Join(path, metaFile), position.RaftIndex == 0)
+	if err != nil {
 		return nil, err
 	}
-	files, err := openLog(path, config.Logger)
+	files, err := wal.Open(path, wal.WithMetaStore(meta), wal.WithSegmentSize(config.segmentBytes), wal.WithLogger(config.Logger.Named("wal")))
 	if err != nil {
 		if errors.Is(err, os.ErrPermission) {
 			return nil, fmt.Errorf("open %s: %w", path, err)
@@ -44,44 +44,6 @@ func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(err
 		return nil, errors.Join(damaged("%w", err), log.Close())
 	}
 	return log, checkTerm(log, position, path)
-}
-
-// checkMeta checks raft-wal's own database, which raft-wal would trust.
-func checkMeta(path string, needed bool) error {
-	bad := func(format string, args ...any) error {
-		return core.Errorf(core.CodeCorrupt, "%s is damaged: %w", path, fmt.Errorf(format, args...)).WithHint(restoreHint)
-	}
-	info, err := os.Stat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if needed {
-			return core.Errorf(core.CodeCorrupt, "%s is missing", path).WithHint(restoreHint)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Size() < int64(2*os.Getpagesize()) {
-		return bad("it has only %d bytes", info.Size())
-	}
-	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
-	if err != nil {
-		return bad("%w", err)
-	}
-	err = db.View(func(tx *bolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("it is cut off: it has %d bytes and should have %d", info.Size(), tx.Size())
-		}
-		var first error
-		for err := range tx.Check() {
-			first = errors.Join(first, err)
-		}
-		return first
-	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		return bad("%w", err)
-	}
-	return nil
 }
 
 // checkLog reads every entry.
@@ -125,17 +87,10 @@ func checkLog(log *durableLog, position fsm.Position) error {
 	return nil
 }
 
-// checkTerm checks what Raft keeps beside its log, under keys that it does not export, and compares the
-// stored term with the log's.
+// checkTerm compares the term that Raft has stored with the log's.
 func checkTerm(log *durableLog, position fsm.Position, path string) error {
 	bad := func(format string, args ...any) error {
 		return core.Errorf(core.CodeCorrupt, "%s is damaged: %w", filepath.Join(path, metaFile), fmt.Errorf(format, args...)).WithHint(restoreHint)
-	}
-	if _, err := log.Get([]byte("LastVoteCand")); err != nil {
-		return bad("%w", err)
-	}
-	if _, err := log.GetUint64([]byte("LastVoteTerm")); err != nil {
-		return bad("%w", err)
 	}
 	term, err := log.GetUint64([]byte("CurrentTerm"))
 	if err != nil {

@@ -38,7 +38,7 @@ func (s *Store) Propose(ctx context.Context, txn core.Txn) (core.Receipt, error)
 		case outcome := <-p.done:
 			return outcome.Receipt, outcome.Err
 		default:
-			return core.Receipt{}, unknown(txn.Meta.Verb, errors.New("the store has stopped"))
+			return core.Receipt{}, unknown(txn.Meta.Verb, context.Cause(s.stopping))
 		}
 	}
 }

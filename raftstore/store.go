@@ -28,7 +28,7 @@ type Store struct {
 	leader    leadership
 
 	stopping context.Context // ends with Close or a failure
-	stop     context.CancelFunc
+	stop     context.CancelCauseFunc
 	work     sync.WaitGroup
 
 	raftMu      sync.Mutex // between start and shutdownRaft
@@ -56,7 +56,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	}
 	s := &Store{config: config, failed: make(chan error, 1), queue: newQueue(config.Now, config.Node)}
 	s.leader.init()
-	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	alone, err := s.openFiles()
 	if err == nil {
 		err = s.start(alone)
@@ -165,7 +165,7 @@ func (s *Store) fail(err error) {
 			WithHint("make room or replace the disk, then restart instard: it checks its files and goes on from what is durable"))
 		s.failed <- err
 		close(s.failed)
-		s.stop()
+		s.stop(err)
 		go s.shutdownRaft() // not here: fail is called by goroutines that the shutdown waits for
 	})
 }
@@ -197,7 +197,7 @@ func (s *Store) Failed() <-chan error { return s.failed }
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		s.queue.close(core.Errorf(core.CodeUnavailable, "the store of node %q is closed", s.config.Node))
-		s.stop()
+		s.stop(errors.New("the store is closed"))
 		var errs []error
 		if err := s.shutdownRaft(); err != nil {
 			s.closeErr = err // what is still in use cannot be closed

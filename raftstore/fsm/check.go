@@ -55,20 +55,20 @@ func checkFile(path string, full int64) error {
 		if info.Size() < int64(2*os.Getpagesize()) {
 			return damaged("it has only %d bytes", info.Size())
 		}
+		if err := checkPages(path); err != nil {
+			return err
+		}
 		db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockPatience, NoStatistics: true})
 		if err != nil {
 			return err
 		}
 		// Not deferred: after a panic, Close would wait for the transaction that panicked.
-		err = db.View(func(tx *bolt.Tx) error { return checkContent(tx, info.Size(), info.Size() <= full) })
+		err = db.View(func(tx *bolt.Tx) error { return checkContent(tx, info.Size() <= full) })
 		return errors.Join(err, db.Close())
 	})
 }
 
-func checkContent(tx *bolt.Tx, size int64, full bool) error {
-	if tx.Size() > size {
-		return damaged("it is cut off: it has %d bytes and should have %d", size, tx.Size())
-	}
+func checkContent(tx *bolt.Tx, full bool) error {
 	for _, name := range buckets {
 		if tx.Bucket(name) == nil {
 			return damaged("bucket %s is missing", name)
