@@ -36,8 +36,16 @@ type checker struct {
 // checkSet finds what is wrong with a normalised set, apart from the drivers' configuration.
 func checkSet(set core.Set) []fault {
 	c := &checker{set: set, digests: make(map[string]core.Digest, len(set.Configs))}
-	if len(set.Services)+len(set.Configs) > maxBlocks {
+	routes := 0
+	for i := range set.Services {
+		routes += len(set.Services[i].Spec.Routes)
+	}
+	switch {
+	case len(set.Services)+len(set.Configs) > maxBlocks:
 		c.add("Too many objects", fmt.Sprintf("A set has at most %d services and configs.", maxBlocks))
+		return c.faults
+	case routes > maxRoutes:
+		c.add("Too many routes", fmt.Sprintf("A set has at most %d routes, not %d.", maxRoutes, routes))
 		return c.faults
 	}
 	c.configs()
@@ -109,10 +117,6 @@ func (c *checker) routes() {
 			names[r.Name] = d.Name
 			all = append(all, owned{d.Name, r})
 		}
-	}
-	if len(all) > maxRoutes {
-		c.add("Too many routes", fmt.Sprintf("A set has at most %d routes, not %d.", maxRoutes, len(all)))
-		return
 	}
 	byPort := map[string][]owned{}
 	for _, o := range all {

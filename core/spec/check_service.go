@@ -93,7 +93,7 @@ func mountPathFault(p string) string {
 		return "names no file"
 	case strings.HasPrefix(p, "/"):
 		return "is absolute"
-	case p == ".." || strings.HasPrefix(p, "../"):
+	case path.Clean(p) == ".." || strings.HasPrefix(path.Clean(p), "../"):
 		return "leaves it"
 	case path.Clean(p) != p:
 		return fmt.Sprintf("should be written %q", path.Clean(p))

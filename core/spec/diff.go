@@ -1,6 +1,10 @@
 package spec
 
 import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/instarhq/instar/core"
@@ -71,38 +75,24 @@ func digestText(s *core.Spec) string {
 	return string(digest)
 }
 
-// union merges the paths of two lists, keeping the order of each: what only the older has comes before
-// the next path that both have.
+// union gives the paths of both lists, each once, in the order of sections and then of names.
 func union(older, newer []leaf) []string {
-	inNewer := make(map[string]bool, len(newer))
-	for _, l := range newer {
-		inNewer[l.path] = true
+	all := append(slices.Clone(older), newer...)
+	slices.SortStableFunc(all, func(a, b leaf) int {
+		return cmp.Or(cmp.Compare(a.section, b.section), strings.Compare(padded(a.path), padded(b.path)))
+	})
+	paths := make([]string, len(all))
+	for i, l := range all {
+		paths[i] = l.path
 	}
-	inOlder := make(map[string]bool, len(older))
-	for _, l := range older {
-		inOlder[l.path] = true
-	}
-	var paths []string
-	done := make(map[string]bool, len(older)+len(newer))
-	put := func(path string) {
-		if !done[path] {
-			done[path] = true
-			paths = append(paths, path)
-		}
-	}
-	i := 0
-	for _, l := range newer {
-		if inOlder[l.path] {
-			for ; i < len(older) && older[i].path != l.path; i++ {
-				put(older[i].path)
-			}
-		}
-		put(l.path)
-	}
-	for ; i < len(older); i++ {
-		put(older[i].path)
-	}
-	return paths
+	return slices.Compact(paths)
+}
+
+var index = regexp.MustCompile(`\[([0-9]+)\]`)
+
+// padded writes the indexes of a path so that sorting gets them right: [2] before [10].
+func padded(path string) string {
+	return index.ReplaceAllStringFunc(path, func(s string) string { return fmt.Sprintf("[%012s", s[1:]) })
 }
 
 // Sensitive reports which paths of a Diff between these specs hold values that must not be shown: the

@@ -103,3 +103,12 @@ func TestEvaluateTwiceIsTheSame(t *testing.T) {
 		t.Errorf("the second evaluation gives another set")
 	}
 }
+
+func readTestFile(t testing.TB, file, before string) string {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return before + string(data)
+}

@@ -10,10 +10,33 @@ import (
 )
 
 // leaf is one attribute of a flattened spec.
-type leaf struct{ path, value string }
+type leaf struct {
+	section     section
+	path, value string
+}
 
-// flattener lists the attributes of a spec in the order in which a person would.
-type flattener struct{ leaves []leaf }
+// section is a part of a spec, in the order in which differences are listed.
+type section int
+
+const (
+	sectionArtifact section = iota
+	sectionDriver
+	sectionCompute
+	sectionPort
+	sectionResources
+	sectionEnv
+	sectionMount
+	sectionHealth
+	sectionRoute
+	sectionRollout
+	sectionGrace
+)
+
+// flattener lists the attributes of a spec.
+type flattener struct {
+	section section
+	leaves  []leaf
+}
 
 func flatten(s *core.Spec) []leaf {
 	if s == nil {
@@ -23,9 +46,12 @@ func flatten(s *core.Spec) []leaf {
 	f.word("artifact.source", quoted(s.Artifact.Source))
 	f.word("artifact.checksum", s.Artifact.Checksum)
 	f.word("artifact.digest", string(s.Artifact.Digest))
+	f.section = sectionDriver
 	f.word("compute.driver", s.Compute.Driver)
 	f.word("compute.target", s.Compute.Target)
+	f.section = sectionCompute
 	f.config("compute", s.Compute.Config)
+	f.section = sectionPort
 	for _, p := range s.Ports {
 		number := "any"
 		if p.Number != 0 {
@@ -33,26 +59,35 @@ func flatten(s *core.Spec) []leaf {
 		}
 		f.word("port"+step(p.Name), number)
 	}
+	f.section = sectionResources
 	f.number("resources.cpu", s.Resources.CPU)
 	f.number("resources.memory", s.Resources.Memory)
+	f.section = sectionEnv
 	for _, name := range keysOf(s.Env) {
 		f.add("env"+step(name), quote(s.Env[name]))
 	}
+	f.section = sectionMount
 	for _, m := range s.Mounts {
 		f.add("mount."+m.Path, core.ConfigID(m.Config, m.Digest))
 	}
+	f.section = sectionHealth
 	for i := range s.Health {
 		f.health(fmt.Sprintf("health[%d]", i), &s.Health[i])
 	}
+	f.section = sectionRoute
 	for i := range s.Routes {
 		f.route("route"+step(s.Routes[i].Name), &s.Routes[i])
 	}
+	f.section = sectionRollout
 	f.rollout(&s.Rollout)
+	f.section = sectionGrace
 	f.word("grace", s.Grace.String())
 	return f.leaves
 }
 
-func (f *flattener) add(path, value string) { f.leaves = append(f.leaves, leaf{path, value}) }
+func (f *flattener) add(path, value string) {
+	f.leaves = append(f.leaves, leaf{f.section, path, value})
+}
 
 // word adds a value whose empty form means that there is none.
 func (f *flattener) word(path, value string) {
@@ -160,6 +195,8 @@ func (f *flattener) value(at string, v any) {
 		}
 	case string:
 		f.add(at, quote(v))
+	case nil:
+		f.add(at, "null")
 	default:
 		f.add(at, fmt.Sprint(v))
 	}

@@ -18,7 +18,7 @@ import (
 // relative to dir. There is none that reads the environment, the clock or the network: the same files
 // and variables give the same set everywhere.
 func Functions(dir string) map[string]function.Function {
-	return functionsIn(dir, newMeter())
+	return functionsIn(dir, newMeter(maxWork))
 }
 
 func functionsIn(dir string, m *meter) map[string]function.Function {

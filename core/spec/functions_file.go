@@ -122,7 +122,7 @@ func renderTemplate(dir, path string, vars cty.Value, m *meter) (string, error) 
 	if diags.HasErrors() {
 		return "", function.NewArgError(0, templateError(diags))
 	}
-	if err := m.charge(v, 1); err != nil {
+	if err := m.charge(v); err != nil {
 		return "", function.NewArgError(0, err)
 	}
 	if v.IsNull() || !v.IsKnown() {

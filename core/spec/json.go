@@ -70,8 +70,8 @@ func plainNumbers(v any) (any, error) {
 	switch v := v.(type) {
 	case json.Number:
 		f, _, err := big.ParseFloat(string(v), 10, numberPrecision, big.ToNearestEven)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v, errNumber)
+		if err != nil || f.IsInf() {
+			return nil, fmt.Errorf("%.20s: %w", v, errNumber)
 		}
 		return numberText(f)
 	case map[string]any:
@@ -94,7 +94,10 @@ func numberText(f *big.Float) (json.Number, error) {
 	if f.Sign() == 0 {
 		return "0", nil // also minus zero
 	}
-	if f.IsInf() || f.MantExp(nil) > maxExponent || f.MantExp(nil) < -maxExponent {
+	if f.IsInf() {
+		return "", errInfinite
+	}
+	if f.MantExp(nil) > maxExponent || f.MantExp(nil) < -maxExponent {
 		return "", errNumber
 	}
 	return json.Number(f.Text('f', -1)), nil

@@ -26,6 +26,7 @@ const Stdin = "-"
 // Sources is a set of parsed HCL files. Its zero value holds none.
 type Sources struct {
 	order []source
+	work  int64 // budget of one Evaluate
 	files map[string]*hcl.File
 }
 
@@ -40,7 +41,7 @@ type source struct {
 // it holds directly, sorted by name, except hidden ones; "-" is standard input. A file that is named
 // twice is read once. The Sources are never nil, so that Format can show what the diagnostics are about.
 func Load(paths []string) (*Sources, hcl.Diagnostics) {
-	l := loader{stdin: os.Stdin, seen: map[string]bool{}, sources: &Sources{files: map[string]*hcl.File{}}}
+	l := loader{stdin: os.Stdin, seen: map[string]bool{}, sources: &Sources{work: maxWork, files: map[string]*hcl.File{}}}
 	if len(paths) == 0 {
 		return l.sources, problem("No files", `Name at least one file or directory, or "-" for standard input.`)
 	}

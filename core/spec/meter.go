@@ -17,6 +17,9 @@ const maxWork = 64 << 20
 // hold, and a gigabyte to write out.
 const maxExponent = 1 << 12
 
+// numberWork is what a number counts for: writing one out takes as long as copying many bytes.
+const numberWork = 64
+
 var (
 	errWork     = errors.New("these files take too much work to evaluate: they multiply values or loops within loops")
 	errNumber   = errors.New("a number this large or this small is not supported")
@@ -26,21 +29,31 @@ var (
 // meter counts the work of an evaluation, and refuses to go on when it is too much.
 type meter struct{ left int64 }
 
-func newMeter() *meter { return &meter{left: maxWork} }
+func newMeter(work int64) *meter { return &meter{left: work} }
 
-// charge takes times × the size of v from the budget.
-func (m *meter) charge(v cty.Value, times int64) error {
+// charge takes the size of v from the budget.
+func (m *meter) charge(v cty.Value) error {
 	size, err := m.size(v)
 	if err != nil {
 		return err
 	}
-	if size > m.left/max(times, 1) {
-		m.left = 0
-		return errWork
-	}
-	m.left -= size * times
-	return nil
+	return m.spend(size)
 }
+
+// chargeLoop takes what a loop over v costs whose source has the given number of bytes.
+func (m *meter) chargeLoop(v cty.Value, body int64) error {
+	if err := m.charge(v); err != nil {
+		return err
+	}
+	v, _ = v.Unmark()
+	if body == 0 || v.IsNull() || !v.IsKnown() || !v.CanIterateElements() {
+		return nil
+	}
+	return m.spend(body * int64(v.LengthInt()))
+}
+
+// exhausted reports whether nothing is left, so that all that follows would be refused too.
+func (m *meter) exhausted() bool { return m.left == 0 }
 
 // spend takes n from the budget.
 func (m *meter) spend(n int64) error {
@@ -74,6 +87,7 @@ func (m *meter) walk(v cty.Value, total *int64) error {
 	case t == cty.String:
 		*total += int64(len(v.AsString()))
 	case t == cty.Number:
+		*total += numberWork
 		return checkNumber(v)
 	case v.CanIterateElements():
 		for it := v.ElementIterator(); it.Next(); {
@@ -100,11 +114,12 @@ func checkNumber(v cty.Value) error {
 	return nil
 }
 
-// metered is an expression whose every value is charged.
+// metered is an expression whose every value is charged. If a loop goes over the value, body is the
+// length of its source.
 type metered struct {
 	hclsyntax.Expression
 	meter *meter
-	times int64
+	body  int64
 }
 
 // Value implements hcl.Expression.
@@ -113,7 +128,7 @@ func (e *metered) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
 	if diags.HasErrors() {
 		return v, diags
 	}
-	if err := e.meter.charge(v, e.times); err != nil {
+	if err := e.meter.chargeLoop(v, e.body); err != nil {
 		return cty.DynamicVal, append(diags, chargeProblem(err, e.Range()))
 	}
 	return v, diags
@@ -143,24 +158,24 @@ func (m *meter) instrument(expr hcl.Expression) {
 		case *hclsyntax.ForExpr:
 			m.wrap(&n.CollExpr, sourceBytes(n.SrcRange))
 			if n.KeyExpr != nil {
-				m.wrap(&n.KeyExpr, 1)
+				m.wrap(&n.KeyExpr, 0)
 			}
 		case *hclsyntax.SplatExpr:
 			m.wrap(&n.Source, sourceBytes(n.SrcRange))
 		case *hclsyntax.TemplateExpr:
 			m.wrapAll(n.Parts)
 		case *hclsyntax.TemplateJoinExpr:
-			m.wrap(&n.Tuple, 1)
+			m.wrap(&n.Tuple, 0)
 		case *hclsyntax.FunctionCallExpr:
 			m.wrapAll(n.Args)
 		case *hclsyntax.ConditionalExpr:
-			m.wrap(&n.TrueResult, 1)
-			m.wrap(&n.FalseResult, 1)
+			m.wrap(&n.TrueResult, 0)
+			m.wrap(&n.FalseResult, 0)
 		case *hclsyntax.BinaryOpExpr:
-			m.wrap(&n.LHS, 1)
-			m.wrap(&n.RHS, 1)
+			m.wrap(&n.LHS, 0)
+			m.wrap(&n.RHS, 0)
 		case *hclsyntax.IndexExpr:
-			m.wrap(&n.Key, 1)
+			m.wrap(&n.Key, 0)
 		case *hclsyntax.ObjectConsKeyExpr:
 			if n.ForceNonLiteral || hcl.ExprAsKeyword(n.Wrapped) == "" {
 				m.wrapKey(n)
@@ -170,23 +185,23 @@ func (m *meter) instrument(expr hcl.Expression) {
 	})
 }
 
-func (m *meter) wrap(expr *hclsyntax.Expression, times int64) {
-	if _, literal := (*expr).(*hclsyntax.LiteralValueExpr); literal && times == 1 && !numeric(*expr) {
+func (m *meter) wrap(expr *hclsyntax.Expression, body int64) {
+	if _, literal := (*expr).(*hclsyntax.LiteralValueExpr); literal && body == 0 && !numeric(*expr) {
 		return // it is in the source once, and the template code asks for literals by their type
 	}
-	*expr = &metered{Expression: *expr, meter: m, times: times}
+	*expr = &metered{Expression: *expr, meter: m, body: body}
 }
 
 func (m *meter) wrapAll(exprs []hclsyntax.Expression) {
 	for i := range exprs {
-		m.wrap(&exprs[i], 1)
+		m.wrap(&exprs[i], 0)
 	}
 }
 
 // wrapKey leaves a traversal as it is: HCL tells by its type that a key is ambiguous.
 func (m *meter) wrapKey(key *hclsyntax.ObjectConsKeyExpr) {
 	if _, traversal := key.Wrapped.(*hclsyntax.ScopeTraversalExpr); !traversal || key.ForceNonLiteral {
-		m.wrap(&key.Wrapped, 1)
+		m.wrap(&key.Wrapped, 0)
 	}
 }
 

@@ -23,7 +23,7 @@ type scope struct {
 func newScope(sources *Sources) *scope {
 	return &scope{
 		sources:   sources,
-		meter:     newMeter(),
+		meter:     newMeter(sources.work),
 		variables: map[string]cty.Value{},
 		locals:    map[string]cty.Value{},
 		functions: map[string]map[string]function.Function{},
@@ -67,6 +67,9 @@ func (s *scope) eval(expr hcl.Expression, holders *placeholders) (cty.Value, hcl
 	if diags := s.checkReferences(expr.Variables(), holders); diags.HasErrors() {
 		return cty.DynamicVal, diags
 	}
+	if s.meter.exhausted() {
+		return cty.DynamicVal, nil // that has been reported
+	}
 	s.meter.instrument(expr)
 	values := map[string]cty.Value{rootVar: cty.ObjectVal(s.variables), rootLocal: cty.ObjectVal(s.locals)}
 	for name, v := range holders.values() {
@@ -77,7 +80,7 @@ func (s *scope) eval(expr hcl.Expression, holders *placeholders) (cty.Value, hcl
 	if diags.HasErrors() {
 		return cty.DynamicVal, diags
 	}
-	if err := s.meter.charge(v, 1); err != nil {
+	if err := s.meter.charge(v); err != nil {
 		return cty.DynamicVal, append(diags, chargeProblem(err, expr.Range()))
 	}
 	return v, diags

@@ -83,13 +83,13 @@ func declareVariable(block *hcl.Block) (*variable, hcl.Diagnostics) {
 
 // constantValue evaluates an attribute that may refer to nothing. What is wrong gives NilVal.
 func constantValue(attr *hcl.Attribute, t cty.Type) (cty.Value, hcl.Diagnostics) {
-	m := newMeter()
+	m := newMeter(maxWork)
 	m.instrument(attr.Expr)
 	v, diags := attr.Expr.Value(&hcl.EvalContext{})
 	if diags.HasErrors() {
 		return cty.NilVal, diags
 	}
-	if err := m.charge(v, 1); err != nil {
+	if err := m.charge(v); err != nil {
 		return cty.NilVal, append(diags, chargeProblem(err, attr.Expr.Range()))
 	}
 	out, err := convert.Convert(v, t)

@@ -42,7 +42,7 @@ func (e *evaluation) setVariables(opts Options) {
 func (e *evaluation) variableValue(v *variable, g *given) cty.Value {
 	value := v.fallback
 	if g != nil {
-		err := e.scope.meter.charge(g.value, 1)
+		err := e.scope.meter.charge(g.value)
 		if err == nil {
 			value, err = v.convert(g.value)
 		}

@@ -1,6 +1,6 @@
 locals {
   wide    = format("%9999d", 1)
-  huge    = "${1e999999}"
+  huge    = "${tonumber("1e999999")}"
   ranged  = range(1e6)
   base64  = base64decode("/w==")
   notb64  = base64decode("%")

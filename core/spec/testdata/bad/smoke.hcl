@@ -16,7 +16,7 @@ service "a" {
       path     = "/apis"
       status   = [600]
       timeout  = "1h"
-      contains = join("", [for i in range(1000) : "${join("", [for j in range(100) : "x"])}"])
+      contains = join("", [for i in range(1000) : "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"])
     }
     smoke {
       route = "raw"

@@ -1,0 +1,4 @@
+locals {
+  fine = 1e300
+  huge = true ? "x" : 1e999999999
+}
