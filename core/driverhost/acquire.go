@@ -170,7 +170,7 @@ func (t *target) launchImage(ctx context.Context, img image) (*session, error) {
 	}
 	proc, err := launch.Start(ctx, launch.Options{
 		Path: img.path, Dir: dir, SocketDir: t.host.sockets, Log: filepath.Join(t.dir, "log"),
-		Env: environment(t.host.cfg.Logger), Timeout: t.host.timing.handshake, Logger: t.log.Named("plugin"),
+		Env: launch.Environment(t.host.cfg.Logger.GetLevel()), Timeout: t.host.timing.handshake, Logger: t.log.Named("plugin"),
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

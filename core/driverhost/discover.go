@@ -204,7 +204,7 @@ func (h *Host) ask(ctx context.Context, f file, img image) (core.Driver, error) 
 	defer func() { _ = os.RemoveAll(dir) }() // only keys and a log of a process that is gone
 	proc, err := launch.Start(ctx, launch.Options{
 		Path: img.path, Dir: dir, SocketDir: h.sockets, Log: filepath.Join(dir, "log"),
-		Env: environment(h.cfg.Logger), Timeout: h.timing.handshake, Logger: h.log.Named("plugin"),
+		Env: launch.Environment(h.cfg.Logger.GetLevel()), Timeout: h.timing.handshake, Logger: h.log.Named("plugin"),
 	})
 	if err != nil {
 		return core.Driver{}, err

@@ -1,4 +1,4 @@
-package driverhost
+package launch
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 	"github.com/instarhq/instar/sdk/wire"
 )
 
-// passed are the variables of the daemon that a driver gets: what programs need to find their way on a
+// passed are the variables of the launcher that a driver gets: what programs need to find their way on a
 // machine, and nothing that may be a secret of the daemon.
 var passed = []string{
 	"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
@@ -17,13 +17,14 @@ var passed = []string{
 	"GODEBUG", "GOTRACEBACK", "GOCOVERDIR", "GORACE",
 }
 
-// environment is the whole environment of a driver process, beside the variables of the protocol.
-func environment(logger hclog.Logger) []string {
+// Environment is the whole environment of a driver that logs at the given level: the few variables of this
+// process that it may see.
+func Environment(level hclog.Level) []string {
 	var env []string
 	for _, name := range passed {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
 		}
 	}
-	return append(env, wire.EnvLogLevel+"="+strings.ToLower(logger.GetLevel().String()))
+	return append(env, wire.EnvLogLevel+"="+strings.ToLower(level.String()))
 }

@@ -1,0 +1,217 @@
+package verify_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/instarhq/instar/sdk"
+	"github.com/instarhq/instar/sdk/sdktest"
+	"github.com/instarhq/instar/sdk/serve"
+	"github.com/instarhq/instar/sdk/verify"
+)
+
+// The test binary is also the drivers under test: which one, its file name says.
+func TestMain(m *testing.M) {
+	program := map[string]func(){
+		"instar-traffic-file": func() { serve.Run(&fileTraffic{}) },
+		"instar-metrics-noop": func() { serve.Run(&sdktest.NoopMetrics{}) },
+		"instar-compute-broken": func() {
+			d := sdktest.NewNoopCompute(nil)
+			d.Name = "other"
+			serve.Run(d)
+		},
+		"instar-compute-none": func() {
+			fmt.Fprintln(os.Stderr, "cannot start today")
+			os.Exit(1)
+		},
+	}[filepath.Base(os.Args[0])]
+	if program != nil {
+		program()
+		os.Exit(0) // never into the tests, which would launch further ones
+	}
+	os.Exit(m.Run())
+}
+
+// fileTraffic is a traffic driver whose routes are in a file, as those of a real one would be.
+type fileTraffic struct {
+	sdktest.NoopTraffic
+	path string
+}
+
+func (d *fileTraffic) Describe(ctx context.Context) (sdk.Description, error) {
+	desc, err := d.NoopTraffic.Describe(ctx)
+	desc.Name = "file"
+	return desc, err
+}
+
+func (d *fileTraffic) Configure(ctx context.Context, req sdk.ConfigureRequest) error {
+	if d.Routes == nil {
+		d.Routes = &sdktest.NoopRoutes{}
+	}
+	if err := d.NoopTraffic.Configure(ctx, req); err != nil {
+		return err
+	}
+	d.path = filepath.Join(req.StateDir, "calls")
+	data, err := os.ReadFile(d.path)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	for line := range strings.Lines(string(data)) {
+		var c logged
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			return err
+		}
+		if c.Route != nil {
+			err = d.NoopTraffic.Apply(ctx, *c.Route)
+		} else {
+			err = d.NoopTraffic.Remove(ctx, c.Remove, c.Generation, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// logged is one call that succeeded.
+type logged struct {
+	Route      *sdk.Route `json:",omitempty"`
+	Remove     string
+	Generation uint64
+}
+
+func (d *fileTraffic) log(c logged) error {
+	line, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(append(line, '\n'))
+	return err
+}
+
+func (d *fileTraffic) Apply(ctx context.Context, r sdk.Route) error {
+	if err := d.NoopTraffic.Apply(ctx, r); err != nil {
+		return err
+	}
+	return d.log(logged{Route: &r})
+}
+
+func (d *fileTraffic) Remove(ctx context.Context, id string, generation uint64, drain time.Duration) error {
+	if err := d.NoopTraffic.Remove(ctx, id, generation, drain); err != nil {
+		return err
+	}
+	return d.log(logged{Remove: id, Generation: generation})
+}
+
+func install(t *testing.T, name string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestASoundDriverPasses(t *testing.T) {
+	t.Parallel()
+	var progress int
+	r, err := verify.Run(t.Context(), install(t, "instar-traffic-file"), verify.Options{
+		Progress: func(sdktest.Result) { progress++ },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK() || r.Driver != "file" || r.Kind != sdk.KindTraffic || progress != len(r.Results) {
+		t.Errorf("report: %s", table(t, r))
+	}
+	for _, result := range r.Results {
+		if result.Status == sdktest.Skipped && !strings.Contains(result.Detail, "data plane") && !strings.Contains(result.Detail, `"hold"`) {
+			t.Errorf("%s was skipped: %s", result.Name, result.Detail)
+		}
+	}
+}
+
+func TestMetricsDriver(t *testing.T) {
+	t.Parallel()
+	r, err := verify.Run(t.Context(), install(t, "instar-metrics-noop"), verify.Options{Query: "1", Empty: "none", Invalid: "?"})
+	if err != nil || !r.OK() {
+		t.Errorf("report: %s, %v", table(t, r), err)
+	}
+	if _, _, skipped := r.Count(); skipped != 0 {
+		t.Errorf("%d checks were skipped", skipped)
+	}
+}
+
+func TestWhatIsWrongIsNamed(t *testing.T) {
+	t.Parallel()
+	r, err := verify.Run(t.Context(), install(t, "instar-compute-broken"), verify.Options{Artifact: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := map[string]string{}
+	for _, result := range r.Results {
+		if result.Status == sdktest.Failed {
+			failed[result.Name] = result.Detail
+		}
+	}
+	if !strings.Contains(failed["the file's name fits the description"], "want instar-compute-other") {
+		t.Errorf("the wrong name was not found: %v", failed)
+	}
+	// Its instances are in the memory of a process that is killed.
+	if _, ok := failed["I4: create is idempotent across driver processes"]; !ok {
+		t.Errorf("the lost instances were not found: %v", failed)
+	}
+	var suite struct {
+		Failures int `xml:"failures,attr"`
+		Cases    []struct {
+			Failure *struct{} `xml:"failure"`
+		} `xml:"testcase"`
+	}
+	var out bytes.Buffer
+	if err := r.JUnit(&out); err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(out.Bytes(), &suite); err != nil || suite.Failures != len(failed) || len(suite.Cases) != len(r.Results) {
+		t.Errorf("JUnit: %v, %d failures in %d cases", err, suite.Failures, len(suite.Cases))
+	}
+	if text := table(t, r); !strings.Contains(text, "want instar-compute-other") || !strings.Contains(text, fmt.Sprintf("%d failed", len(failed))) {
+		t.Errorf("table: %s", text)
+	}
+}
+
+func TestADriverThatDoesNotStart(t *testing.T) {
+	t.Parallel()
+	r, err := verify.Run(t.Context(), install(t, "instar-compute-none"), verify.Options{})
+	if err != nil || len(r.Results) != 1 || r.OK() || !strings.Contains(r.Results[0].Detail, "cannot start today") {
+		t.Errorf("report: %s, %v", table(t, r), err)
+	}
+	if _, err := verify.Run(t.Context(), filepath.Join(t.TempDir(), "nothing"), verify.Options{}); err == nil {
+		t.Error("a binary that does not exist is no error")
+	}
+}
+
+func table(t *testing.T, r *verify.Report) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := r.Table(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
