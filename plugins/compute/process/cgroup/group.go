@@ -46,12 +46,23 @@ func (g Group) Create(limits Limits) error {
 		return err
 	}
 	for file, value := range limits.files() {
-		err := os.WriteFile(filepath.Join(g.dir, file), []byte(value), 0)
+		err := set(filepath.Join(g.dir, file), value)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("set %s: %w", filepath.Join(g.dir, file), err)
 		}
 	}
 	return nil
+}
+
+// set writes a control file. It must not ask to create it: the kernel answers that with "permission denied"
+// where the file does not exist, which hides that a controller is missing.
+func set(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
 }
 
 func (l Limits) files() map[string]string {
@@ -119,7 +130,7 @@ func (g Group) Contains(pid int) bool {
 // Kill sends SIGKILL to every process of the group, also to those that fork meanwhile. Kernels before
 // 5.14 cannot, and say os.ErrNotExist.
 func (g Group) Kill() error {
-	return os.WriteFile(filepath.Join(g.dir, "cgroup.kill"), []byte("1"), 0)
+	return set(filepath.Join(g.dir, "cgroup.kill"), "1")
 }
 
 // Remove removes the group, waiting until the processes in it have gone.

@@ -80,7 +80,7 @@ func (r *Root) enable(base, controller string) error {
 			return fmt.Errorf("the kernel does not offer the %s controller at %s", controller, dir)
 		}
 		control := filepath.Join(dir, "cgroup.subtree_control")
-		if err := os.WriteFile(control, []byte("+"+controller), 0); err != nil {
+		if err := set(control, "+"+controller); err != nil {
 			return fmt.Errorf("enable the %s controller: %w", controller, err)
 		}
 	}
