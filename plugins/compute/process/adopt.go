@@ -83,6 +83,9 @@ func (t *target) settleLater(i *instance) {
 		return // somebody else is at it
 	}
 	defer unlock()
+	if !t.knows(i.rec.ID) {
+		return // destroyed meanwhile
+	}
 	if err := t.settle(ctx, i); err != nil {
 		t.logger.Warn("an interrupted Create is not settled; repeating it will", "instance", i.rec.ID, "error", err)
 	}

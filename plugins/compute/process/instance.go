@@ -64,7 +64,9 @@ func (i *instance) letGo() error {
 	if i.process == nil {
 		return nil
 	}
-	return i.process.Close()
+	handle := i.process
+	i.process = nil
+	return handle.Close()
 }
 
 // follow takes up a process that was started, in this life of the driver or in an earlier one, and waits
