@@ -26,7 +26,14 @@ type cluster struct {
 	births *register
 }
 
-func newCluster(t *testing.T, args ...string) *cluster {
+// newCluster runs an instard -dev.
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	return startCluster(t, node.Options{}, func(string) {})
+}
+
+// startCluster runs an instard as the options say, after prepare has been given the data directory's name.
+func startCluster(t *testing.T, options node.Options, prepare func(dataDir string)) *cluster {
 	t.Helper()
 	dir, err := node.TempDir()
 	if err != nil {
@@ -41,7 +48,9 @@ func newCluster(t *testing.T, args ...string) *cluster {
 	if c.listen, err = node.FreeAddress(); err != nil {
 		t.Fatal(err)
 	}
-	c.node, err = node.Start(t.Context(), node.Options{Bin: built.bin, DataDir: filepath.Join(dir, "d"), Args: args})
+	options.Bin, options.DataDir = built.bin, filepath.Join(dir, "d")
+	prepare(options.DataDir)
+	c.node, err = node.Start(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

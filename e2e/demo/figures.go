@@ -23,7 +23,7 @@ type figures struct {
 	WebSocketLost int     `json:"websocket_lost"` // sessions that did not end with a clean close
 	Switches      int     `json:"switches"`
 	SwitchMS      float64 `json:"switch_ms"`   // worst: from the committed switch to the last request that reached the old revision
-	RollbackMS    float64 `json:"rollback_ms"` // from asking for it to the last request that reached the revision rolled back
+	RollbackMS    float64 `json:"rollback_ms"` // from asking for it until every data plane has confirmed and the last request reached the bad revision
 	P99Steady     float64 `json:"p99_ms_steady"`
 	P99Switching  float64 `json:"p99_ms_switching"`
 	Restarted     int     `json:"instances_restarted_by_daemon_restart"`
@@ -70,18 +70,22 @@ func (s *stage) judge(ctx context.Context) (*figures, error) {
 
 func (f *figures) timings(switches []judge.Switch, s *stage) {
 	var windows []load.Window
-	for _, w := range switches {
+	for i, w := range switches {
 		if w.From == 0 {
 			continue // the shop's opening: nobody was there
 		}
 		f.Switches++
 		windows = append(windows, load.Window{From: w.Committed.Add(-justBefore), To: w.Confirmed.Add(justAfter)})
-		last := f.result.LastTo(w.From, load.Window{From: w.Committed, To: w.Committed.Add(10 * time.Second)})
+		until := time.Now()
+		if i+1 < len(switches) {
+			until = switches[i+1].Committed
+		}
+		last := f.result.LastTo(w.From, load.Window{From: w.Committed, To: until})
 		if !last.IsZero() {
 			f.SwitchMS = max(f.SwitchMS, milliseconds(last.Sub(w.Committed)))
 		}
 		if f.RollbackMS == 0 && w.Committed.After(s.asked) {
-			done := w.Committed
+			done := w.Confirmed
 			if last.After(done) {
 				done = last
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,8 @@ import (
 type Options struct {
 	Bin     string   // the folder with the binaries
 	DataDir string   // short enough for a unix socket's name; see TempDir
-	Args    []string // after -dev and -data-dir
+	Config  string   // configuration file; empty: -dev
+	Args    []string // more of them
 }
 
 // Node is one instard, which may be down at the moment.
@@ -41,7 +43,7 @@ func TempDir() (string, error) {
 	return dir, os.Chmod(dir, 0o711)
 }
 
-// Start runs instard -dev and waits until it answers.
+// Start runs instard and waits until it answers.
 func Start(ctx context.Context, options Options) (*Node, error) {
 	n := &Node{options: options, Address: "unix://" + filepath.Join(options.DataDir, "instar.sock")}
 	api, err := client.New(n.Address)
@@ -62,8 +64,11 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the process has its own descriptor
-	api := "127.0.0.1:0"
-	args := append([]string{"-dev", "-data-dir", n.options.DataDir, "-api", api}, n.options.Args...)
+	mode := []string{"-dev"}
+	if n.options.Config != "" {
+		mode = []string{"-config", n.options.Config}
+	}
+	args := slices.Concat(mode, []string{"-data-dir", n.options.DataDir}, n.options.Args)
 	n.process = exec.Command(filepath.Join(n.options.Bin, "instard"), args...)
 	n.process.Stdout, n.process.Stderr = log, log
 	n.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours to handle
@@ -129,7 +134,7 @@ func (n *Node) Stop(ctx context.Context) error {
 // Teardown stops the daemon if it runs, and then ends every instance and driver of its data directory.
 func (n *Node) Teardown(ctx context.Context) error {
 	stopped := n.Stop(ctx)
-	out, err := exec.CommandContext(ctx, filepath.Join(n.options.Bin, "instard"), "teardown", "-data-dir", n.options.DataDir).CombinedOutput()
+	out, err := exec.CommandContext(ctx, filepath.Join(n.options.Bin, "instard"), "teardown", "-yes", "-data-dir", n.options.DataDir).CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("instard teardown: %w\n%s", err, out)
 	}
