@@ -59,29 +59,35 @@ func (n nodeInfo) encode() ([]byte, error) {
 }
 
 // openDir makes or checks the directory and takes its lock.
-func openDir(path, node string) (d *dir, err error) {
+func openDir(path, node string) (*dir, error) {
 	if err := os.MkdirAll(filepath.Join(path, raftDir), 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	d = &dir{path: path}
-	d.lock, err = os.OpenFile(d.file(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	d := &dir{path: path}
+	lock, err := os.OpenFile(d.file(lockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.lock.Close())
-			d = nil
-		}
-	}()
-	if err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, core.Errorf(core.CodeUnavailable, "data directory %s is in use by another process", path).
-				WithHint("stop the other instard, or give this one a directory of its own")
-		}
-		return nil, fmt.Errorf("lock %s: %w", d.file(lockFile), err)
+	d.lock = lock
+	if err := d.acquire(); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
-	return d, d.checkNode(node)
+	if err := d.checkNode(node); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return d, nil
+}
+
+func (d *dir) acquire() error {
+	err := unix.Flock(int(d.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return core.Errorf(core.CodeUnavailable, "data directory %s is in use by another process", d.path).
+			WithHint("stop the other instard, or give this one a directory of its own")
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", d.file(lockFile), err)
+	}
+	return nil
 }
 
 func (d *dir) file(name string) string { return filepath.Join(d.path, name) }

@@ -92,7 +92,7 @@ func checkTerm(log *durableLog, position fsm.Position, path string) error {
 	bad := func(format string, args ...any) error {
 		return core.Errorf(core.CodeCorrupt, "%s is damaged: %w", filepath.Join(path, metaFile), fmt.Errorf(format, args...)).WithHint(restoreHint)
 	}
-	term, err := log.GetUint64([]byte("CurrentTerm"))
+	term, err := log.GetUint64([]byte(currentTerm))
 	if err != nil {
 		return bad("%w", err)
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // A snapshot file is a line of text, a line of JSON (SnapshotInfo without Digest), Bytes bytes of the
-// state file, and a line "sha256:…" over those bytes.
+// state file, and a line "sha256:…" over all of that.
 const (
 	snapshotMagic  = "instar snapshot 1\n"
 	maxHeaderBytes = 64 << 10
@@ -30,8 +30,8 @@ const (
 // SnapshotInfo says what a snapshot has in it.
 type SnapshotInfo struct {
 	Head   core.TreeHead `json:"head"`
-	Bytes  int64         `json:"bytes"`            // of the state file
-	Digest core.Digest   `json:"digest,omitempty"` // of the state file; known at the end
+	Bytes  int64         `json:"bytes"`            // of the state file in it
+	Digest core.Digest   `json:"digest,omitempty"` // of the snapshot file up to its last line, which has it
 }
 
 // Snapshot writes a file from which Restore makes the whole store again: every object, every record. The
@@ -47,9 +47,12 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer) (SnapshotInfo, error)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(w, "%s%s\n", snapshotMagic, header)
+		_, err = fmt.Fprintf(out, "%s%s\n", snapshotMagic, header)
 		return err
 	})
+	if ctx.Err() != nil {
+		return info, fmt.Errorf("snapshot: %w", ctx.Err()) // bbolt does not wrap it
+	}
 	if err != nil {
 		return info, fmt.Errorf("snapshot: %w", err)
 	}
@@ -120,6 +123,8 @@ func (s *Store) receive(ctx context.Context, r io.Reader) (*fsm.Incoming, core.D
 		return nil, "", fmt.Errorf("restore: %w", err)
 	}
 	sum := sha256.New()
+	sum.Write(magic)
+	sum.Write(header)
 	if _, err := io.CopyN(io.MultiWriter(&interruptible{ctx, incoming}, sum), in, info.Bytes); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = core.Errorf(core.CodeCorrupt, "the snapshot is cut off")

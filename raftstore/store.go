@@ -100,19 +100,16 @@ func (s *Store) openFiles() (alone bool, err error) {
 // bootstrap begins a cluster in an empty directory, and tells whether this node is the only voter.
 func (s *Store) bootstrap() (alone bool, err error) {
 	config := s.config.raft(true, nil)
-	exists, err := raft.HasExistingState(s.log, s.log, s.adapter)
+	empty, err := s.empty()
 	if err != nil {
 		return false, err
 	}
-	if !exists {
-		if s.config.Join {
-			return false, nil
-		}
+	if empty && !s.config.Join {
 		voters := s.config.Voters
 		if len(voters) == 0 {
 			voters = []raft.Server{{ID: config.LocalID, Address: s.transport.LocalAddr()}}
 		}
-		if err := raft.BootstrapCluster(config, s.log, s.log, s.adapter, s.transport, raft.Configuration{Servers: voters}); err != nil {
+		if err := s.beginLog(raft.Configuration{Servers: voters}); err != nil {
 			return false, fmt.Errorf("begin a cluster in %s: %w", s.config.Dir, err)
 		}
 	}
@@ -128,6 +125,28 @@ func (s *Store) bootstrap() (alone bool, err error) {
 		}
 	}
 	return alone && voters == 1, nil
+}
+
+const currentTerm = "CurrentTerm" // Raft's key
+
+// empty reports whether the directory has never been part of a cluster. The first leader of any cluster
+// has a term over 1, so term 1 without an entry is what a crash in beginLog has left.
+func (s *Store) empty() (bool, error) {
+	term, err := s.log.GetUint64([]byte(currentTerm))
+	if err != nil {
+		return false, err
+	}
+	last, err := s.log.LastIndex()
+	return last == 0 && term <= 1 && s.machine.Position().RaftIndex == 0, err
+}
+
+// beginLog is raft.BootstrapCluster, but for an end of the process between its two steps: it would
+// refuse to repeat them.
+func (s *Store) beginLog(members raft.Configuration) error {
+	if err := s.log.WAL.SetUint64([]byte(currentTerm), 1); err != nil {
+		return err
+	}
+	return s.log.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(members)})
 }
 
 func (s *Store) start(alone bool) (err error) {
