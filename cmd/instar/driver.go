@@ -17,6 +17,7 @@ func (u *ui) driverCommand() *cli.Command {
 		{Name: "list", Aliases: []string{"ls"}, Usage: "every driver that a node has", Description: "Example:\n  instar driver list", Action: u.driverList},
 		{Name: "show", Usage: "one driver with its targets", ArgsUsage: "NAME", Description: "Example:\n  instar driver show process", Action: u.driverShow},
 		{Name: "docs", Usage: "what a driver's blocks may contain", ArgsUsage: "NAME", Description: "Example:\n  instar driver docs process", Action: u.driverDocs},
+		u.driverVerifyCommand(),
 	}}
 }
 

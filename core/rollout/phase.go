@@ -99,7 +99,7 @@ func (p *planner) baking(r *core.Rollout) bool {
 		return true
 	}
 	spec := &p.v.spec(r.To).Rollout
-	if until := r.ConfirmedAt.Add(spec.Bake.Std()); p.now.Before(until) {
+	if until := r.ConfirmedAt.Add(bake(r, spec)); p.now.Before(until) {
 		p.wakeAt(until)
 		p.wait("revision %d bakes until %s", r.To, clock(until))
 		return false
@@ -113,6 +113,15 @@ func (p *planner) baking(r *core.Rollout) bool {
 	}
 	p.service.Previous, p.service.KeepUntil = r.From, p.now.Add(spec.KeepPrevious.Std())
 	return p.enter(r, core.RolloutRetiring, "")
+}
+
+// bake is how long a revision is watched before the one before it may go. A rollback has none: what it
+// goes to was good once, and a probation could only end at the revision that the operator has left.
+func bake(r *core.Rollout, spec *core.RolloutSpec) time.Duration {
+	if r.Kind == core.RolloutRollback {
+		return 0
+	}
+	return spec.Bake.Std()
 }
 
 func (p *planner) retiring(r *core.Rollout) bool {

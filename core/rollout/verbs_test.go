@@ -76,11 +76,11 @@ func TestRollbackLaterIsARolloutWithoutSmokeChecks(t *testing.T) {
 	if len(w.checks) != 0 {
 		t.Error("smoke checks were made")
 	}
-	// A bad instance is replaced: the revision that was left on purpose does not come back by itself.
-	until(t, w, core.RolloutBaking)
+	// It does not bake. A bad instance is replaced: the revision that was left on purpose does not come back by itself.
+	until(t, w, core.RolloutRetiring)
 	w.ends(w.live(1)[0], core.InstanceFailed)
 	w.plan(99)
-	if r := w.rollout(); r.Phase != core.RolloutBaking {
+	if r := w.rollout(); r.Phase != core.RolloutRetiring {
 		t.Errorf("%s", r.Phase)
 	}
 	wantEnd(t, w, 1, 3)
