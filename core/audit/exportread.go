@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/instarhq/instar/core"
@@ -49,19 +50,18 @@ func (e *exportReader) next() ([]byte, error) {
 // body reads n bytes and a newline, and appends the bytes to buf; on an error buf comes back as it was.
 func (e *exportReader) body(buf []byte, n int) ([]byte, error) {
 	begin := len(buf)
-	buf = append(buf, make([]byte, n+1)...)
-	got, err := io.ReadFull(e.in, buf[begin:])
+	grown := slices.Grow(buf, n+1)[:begin+n+1]
+	got, err := io.ReadFull(e.in, grown[begin:])
 	e.offset += int64(got)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return buf[:begin], corrupt("the export is cut off at byte %d", e.offset)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return buf, corrupt("the export is cut off at byte %d", e.offset)
+	case err != nil:
+		return buf, fmt.Errorf("read export at byte %d: %w", e.offset, err)
+	case grown[begin+n] != '\n':
+		return buf, corrupt("byte %d: the length in the line at byte %d is wrong: there is no line end after %d bytes", e.offset-1, e.line, n)
 	}
-	if err != nil {
-		return buf[:begin], fmt.Errorf("read export at byte %d: %w", e.offset, err)
-	}
-	if buf[begin+n] != '\n' {
-		return buf[:begin], corrupt("byte %d: the length in the line at byte %d is wrong: there is no line end after %d bytes", e.offset-1, e.line, n)
-	}
-	return buf[:begin+n], nil
+	return grown[:begin+n], nil
 }
 
 func (e *exportReader) header() (exportHeader, error) {

@@ -49,7 +49,9 @@ func (c *capture) visit() func(level uint, index uint64, hash core.Hash) {
 	if c == nil {
 		return nil
 	}
-	return func(level uint, index uint64, hash core.Hash) { c.nodes[compact.NodeID{Level: level, Index: index}] = hash }
+	return func(level uint, index uint64, hash core.Hash) {
+		c.nodes[compact.NodeID{Level: level, Index: index}] = hash
+	}
 }
 
 func (c *capture) node(level uint, index uint64) (core.Hash, error) {

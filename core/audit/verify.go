@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"io"
 	"runtime"
 	"sync"
@@ -106,7 +107,7 @@ func (v *verification) readHeader(trust Trust) error {
 // batch is a run of records that one worker hashes and scans.
 type batch struct {
 	frames []frame
-	data   []byte
+	data   []byte // records, each behind a leafPrefix
 	keys   []byte // what the frames' writes alias
 	done   chan struct{}
 }
@@ -193,7 +194,7 @@ func (v *verification) read(work, ordered chan<- *batch, free <-chan *batch, sto
 		case b = <-free:
 			b.frames, b.data, b.keys = b.frames[:0], b.data[:0], b.keys[:0]
 		default:
-			b = &batch{}
+			b = &batch{frames: make([]frame, 0, batchFrames), data: make([]byte, 0, batchBytes+batchBytes/4)}
 		}
 		b.done = make(chan struct{})
 		err := v.fill(b, &next)
@@ -220,8 +221,8 @@ func (v *verification) fill(b *batch, next *uint64) error {
 		if seq != *next {
 			return corrupt("byte %d: record %d stands where record %d should: records are missing, doubled or out of order", begin, seq, *next)
 		}
-		at := len(b.data)
-		if b.data, err = v.in.body(b.data, size); err != nil {
+		at := len(b.data) + 1
+		if b.data, err = v.in.body(append(b.data, leafPrefix), size); err != nil {
 			return err
 		}
 		if n := len(b.frames); n < cap(b.frames) { // keep the slot's ops for their memory
@@ -241,7 +242,8 @@ func (b *batch) hash(view *View) {
 	for i := range b.frames {
 		f := &b.frames[i]
 		raw := b.data[f.begin:f.end]
-		f.leaf, f.err, f.ops = LeafHash(raw), nil, f.ops[:0]
+		f.leaf = sha256.Sum256(b.data[f.begin-1 : f.end]) // LeafHash without its copy
+		f.err, f.ops = nil, f.ops[:0]
 		if f.leaf != f.claimed {
 			continue
 		}
