@@ -106,7 +106,7 @@ func (c *conn) readHead() ([]byte, error) {
 			c.served = max(c.served, -c.served)
 			return buf[:end], nil
 		}
-		if http1.BareLF(buf) {
+		if http1.BareLF(buf, seen) {
 			return nil, &http1.Error{Status: 400, Reason: "a line does not end in CR LF"}
 		}
 		seen = len(buf)

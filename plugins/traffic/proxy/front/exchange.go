@@ -182,7 +182,7 @@ func (x *exchange) readHead(headRequest bool) error {
 				in.Discard(end)
 				return x.up.Response.Parse(head, headRequest)
 			}
-			if http1.BareLF(in.Bytes()) {
+			if http1.BareLF(in.Bytes(), seen) {
 				return errBadAnswer
 			}
 			seen = in.Buffered()

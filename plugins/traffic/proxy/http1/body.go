@@ -59,10 +59,11 @@ func (b *Body) Ready() bool {
 	if end < 0 {
 		return false
 	}
+	rest := buf[end+1:]
 	if buf[0] != '0' {
-		return true // if it is not well formed, Read says so without waiting
+		return len(rest) > 0
 	}
-	rest := buf[end+1:] // maybe the last chunk: its trailer has to be there too
+	// Maybe it is the last chunk: its trailer has to be there too.
 	return len(rest) >= 2 && rest[0] == '\r' && rest[1] == '\n' || HeadEnd(rest, 0) > 0
 }
 
@@ -180,7 +181,7 @@ func (b *Body) trailer() error {
 			b.src.Discard(end)
 			return nil
 		}
-		if len(buf) > maxTrailer || BareLF(buf) {
+		if len(buf) > maxTrailer || BareLF(buf, start) {
 			return ErrBody
 		}
 		start = len(buf)
@@ -192,15 +193,15 @@ func (b *Body) trailer() error {
 
 // line returns the next line with its CR LF, not consumed.
 func (b *Body) line(limit int) ([]byte, error) {
-	for {
+	for seen := 0; ; {
 		buf := b.src.Bytes()
-		if i := bytes.IndexByte(buf, '\n'); i >= 0 {
-			if i == 0 || buf[i-1] != '\r' || i > limit {
+		if i := bytes.IndexByte(buf[seen:], '\n'); i >= 0 {
+			if i += seen; i == 0 || buf[i-1] != '\r' || i > limit {
 				return nil, ErrBody
 			}
 			return buf[:i+1], nil
 		}
-		if len(buf) > limit {
+		if seen = len(buf); seen > limit {
 			return nil, ErrBody
 		}
 		if err := b.fill(limit + 4096); err != nil {

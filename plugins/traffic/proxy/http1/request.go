@@ -32,10 +32,10 @@ func HeadEnd(buf []byte, from int) int {
 	return -1
 }
 
-// BareLF says whether buf has a line feed without a carriage return: such a head is refused at once
-// instead of waiting for an end that may never come.
-func BareLF(buf []byte) bool {
-	for i := 0; ; {
+// BareLF says whether buf has a line feed without a carriage return, of which the first from bytes have
+// been looked at before: such a head is refused at once instead of waiting for an end that may never come.
+func BareLF(buf []byte, from int) bool {
+	for i := from; ; {
 		n := bytes.IndexByte(buf[i:], '\n')
 		if n < 0 {
 			return false
