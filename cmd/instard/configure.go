@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
@@ -72,5 +73,20 @@ func newLogger(level string, json bool) (hclog.Logger, error) {
 	if parsed == hclog.NoLevel {
 		return nil, usagef("log level %q: it is trace, debug, info, warn or error", level)
 	}
-	return hclog.New(&hclog.LoggerOptions{Name: "instard", Level: parsed, Output: os.Stderr, JSONFormat: json, TimeFormat: "2006-01-02T15:04:05.000Z07:00"}), nil
+	logger := hclog.New(&hclog.LoggerOptions{
+		Name: "instard", Level: parsed, Output: os.Stderr, JSONFormat: json, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		IndependentLevels: true, SubloggerHook: quieter,
+	})
+	return logger, nil
+}
+
+// quieter makes libraries whose every step is a message say only what is wrong, unless the level asks
+// for more than usual.
+func quieter(sub hclog.Logger) hclog.Logger {
+	for _, library := range []string{".raft", ".plugin"} {
+		if strings.HasSuffix(sub.Name(), library) && sub.GetLevel() == hclog.Info {
+			sub.SetLevel(hclog.Error)
+		}
+	}
+	return sub
 }

@@ -15,9 +15,13 @@ import (
 	"github.com/instarhq/instar/core/driverhost"
 )
 
-// firstAttempt is how long the start waits for the targets to come up. Those that take longer are
-// supervised and published like the others; a hung driver must not keep the API away.
+// firstAttempt is how long the start waits for the drivers' descriptions, and then for the targets to
+// come up. Those that take longer are supervised and published like the others; a hung driver must not
+// keep the API away.
 const firstAttempt = 3 * time.Second
+
+// rediscoverEvery is how often the plugin directories are looked at again.
+const rediscoverEvery = time.Minute
 
 // startDrivers looks for drivers and brings the targets up, re-attaching to processes that run.
 func (d *Daemon) startDrivers(ctx context.Context) (err error) {
@@ -30,10 +34,7 @@ func (d *Daemon) startDrivers(ctx context.Context) (err error) {
 	if err := d.trustBundled(); err != nil {
 		return errors.Join(err, d.host.Close())
 	}
-	found, problems := d.host.Discover(ctx)
-	for _, p := range problems {
-		d.log.Warn("a driver cannot be used", "path", p.Path, "error", p.Err)
-	}
+	found := d.discover(ctx)
 	if record.Targets, err = configure(d.cfg.Targets, found); err == nil {
 		err = d.dir.writeRecord(&record) // before any process exists
 	}
@@ -41,7 +42,36 @@ func (d *Daemon) startDrivers(ctx context.Context) (err error) {
 		return errors.Join(err, d.host.Close())
 	}
 	d.openTargets(ctx, record.Targets)
+	d.background("drivers", d.rediscover)
 	return nil
+}
+
+// discover finds and describes the drivers. A hung one must not keep the others away.
+func (d *Daemon) discover(ctx context.Context) []core.Driver {
+	ctx, cancel := context.WithTimeout(ctx, firstAttempt)
+	defer cancel()
+	found, problems := d.host.Discover(ctx)
+	for _, p := range problems {
+		d.log.Warn("a driver cannot be used", "path", p.Path, "error", p.Err)
+	}
+	return found
+}
+
+// rediscover publishes drivers that were installed, replaced or repaired meanwhile. It asks a binary
+// only if its file has changed, or did not answer.
+func (d *Daemon) rediscover(ctx context.Context) error {
+	tick := time.NewTicker(rediscoverEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		if _, problems := d.host.Discover(ctx); len(problems) > 0 {
+			d.log.Debug("some drivers cannot be used", "problems", len(problems), "first", problems[0])
+		}
+	}
 }
 
 // trustBundled accepts the driver binaries beside instard's own as they are: they come with it, and
