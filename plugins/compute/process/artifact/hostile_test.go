@@ -17,7 +17,10 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
-var small = artifact.Limits{Bytes: 100 << 20, Entries: 1000}
+var (
+	small = artifact.Limits{Bytes: 1 << 20, Entries: 1000}
+	large = artifact.Limits{Bytes: 1 << 30, Entries: 1000}
+)
 
 // entry is a tar entry; its body is Body or, if that is empty, as many zeros as Size says.
 type entry struct {
@@ -131,16 +134,16 @@ func TestHostileArchives(t *testing.T) {
 			if err := z.Close(); err != nil {
 				t.Fatal(err)
 			}
-			refused(t, packed.Bytes(), c.reason)
+			refused(t, small, packed.Bytes(), c.reason)
 		})
 	}
 }
 
 // refused checks that neither Ingest nor anything else is left of a source.
-func refused(t *testing.T, content []byte, reason string) {
+func refused(t *testing.T, limits artifact.Limits, content []byte, reason string) {
 	t.Helper()
 	state := t.TempDir()
-	store, err := artifact.Open(state, small)
+	store, err := artifact.Open(state, limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,26 +164,16 @@ func refused(t *testing.T, content []byte, reason string) {
 
 // Archives that unpack to far more than any real one are stopped on the way, by ratio and not by size.
 func TestBombs(t *testing.T) {
-	bomb := func(size int64) []byte {
-		var b bytes.Buffer
-		pack(t, &b, entry{Header: tar.Header{Name: "zeros", Size: size, Typeflag: tar.TypeReg}})
-		return b.Bytes()
-	}
-	plain := bomb(90 << 20)
-	var gz bytes.Buffer
-	z := gzip.NewWriter(&gz)
-	if _, err := z.Write(plain); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	refused(t, gz.Bytes(), "far more")
-	zs, err := zstd.NewWriter(nil)
+	var plain bytes.Buffer
+	pack(t, &plain, entry{Header: tar.Header{Name: "zeros", Size: 20 << 20, Typeflag: tar.TypeReg}})
+	// Both formats may be made of several parts, so most of the zeros need to be packed only once.
+	head, part := plain.Bytes()[:1<<20], make([]byte, 1<<20)
+	refused(t, large, append(gzipped(t, string(head)), bytes.Repeat(gzipped(t, string(part)), 20)...), "far more")
+	z, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused(t, zs.EncodeAll(plain, nil), "far more")
+	refused(t, large, append(z.EncodeAll(head, nil), bytes.Repeat(z.EncodeAll(part, nil), 20)...), "far more")
 }
 
 // Damage of any kind is recognised and named.
@@ -211,7 +204,7 @@ func TestDamagedArchives(t *testing.T) {
 		"truncated zstd": {zs.EncodeAll(plain.Bytes(), nil)[:30], ""},
 		"xz":             {[]byte("\xfd7zXZ\x00 and so on"), "xz"}, "bzip2": {[]byte("BZh91AY"), "bzip2"}, "deb": {[]byte("!<arch>\ndebian"), "ar"},
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, c.content, c.reason) })
+		t.Run(name, func(t *testing.T) { refused(t, small, c.content, c.reason) })
 	}
 }
 

@@ -19,7 +19,7 @@ const (
 	// An archive that unpacks to more than maxRatio times its own size is refused once that is more than
 	// freeBytes: deflate reaches 1032 and zstd far more, on input that nobody deploys.
 	maxRatio  = 200
-	freeBytes = 64 << 20
+	freeBytes = 16 << 20
 )
 
 // attribute is where an operator wrote what Limits refuse.
