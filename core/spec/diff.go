@@ -101,6 +101,9 @@ func padded(path string) string {
 func Sensitive(schemas Schemas, specs ...*core.Spec) func(path string) bool {
 	var prefixes []string
 	mark := func(kind core.DriverKind, driver, at string) {
+		if driver == "" {
+			return // a spec with nothing in it
+		}
 		if d, ok := schemas.Driver(kind, driver); ok {
 			for _, a := range d.Workload {
 				if a.Sensitive {

@@ -78,7 +78,7 @@ func TestDiffOfForms(t *testing.T) {
 
 func TestSensitive(t *testing.T) {
 	s := &core.Spec{Compute: core.Compute{Driver: "process"}, Routes: []core.RouteSpec{{Name: "web", Driver: "proxy"}, {Name: "x", Driver: "gone"}}}
-	is := spec.Sensitive(testDrivers, s, nil)
+	is := spec.Sensitive(testDrivers, s, nil, &core.Spec{})
 	for path, want := range map[string]bool{
 		"compute.password": true, "compute.password[0]": true, "compute.password.a": true, "compute.passwords": false, "compute.command[0]": false,
 		"route.web.config.token": true, "route.web.config.max_body": false, "route.web.listen": false, "route.x.config.anything": true, "env.A": false,

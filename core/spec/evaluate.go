@@ -117,6 +117,9 @@ func (e *evaluation) collect() []*hcl.Block {
 	for _, src := range e.sources.order {
 		file, diags := Parse(src.data, src.name)
 		e.add(diags)
+		if diags.HasErrors() {
+			continue // the rest of such a file is not what it seems
+		}
 		content, diags := file.Body.Content(rootSchema)
 		e.add(diags)
 		for _, block := range content.Blocks {

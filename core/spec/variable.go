@@ -92,6 +92,9 @@ func constantValue(attr *hcl.Attribute, t cty.Type) (cty.Value, hcl.Diagnostics)
 	if err := m.charge(v); err != nil {
 		return cty.NilVal, append(diags, chargeProblem(err, attr.Expr.Range()))
 	}
+	if !v.IsWhollyKnown() {
+		return cty.NilVal, diags // of a place with a syntax error
+	}
 	out, err := convert.Convert(v, t)
 	if err != nil {
 		return cty.NilVal, append(diags, wrongType(attr.Name, t, conversionError(err), attr.Expr))
