@@ -193,7 +193,7 @@ func TestDriverThatHangsKeepsNothingAway(t *testing.T) {
 	if err := os.WriteFile(hang, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil { //nolint:gosec // a program
 		t.Fatal(err)
 	}
-	d.start(func(c *daemon.Config) {
+	made := d.start(func(c *daemon.Config) {
 		c.PluginDirs = append(c.PluginDirs, plugins)
 		c.Targets = append(c.Targets, daemon.Target{Kind: core.DriverCompute, Driver: "hang", Name: "local"})
 	})
@@ -206,4 +206,8 @@ func TestDriverThatHangsKeepsNothingAway(t *testing.T) {
 			t.Errorf("target %+v", target)
 		}
 	}
+	if err := made.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.start(nil) // without it: the teardown could not end what does not answer
 }

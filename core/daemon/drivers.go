@@ -69,7 +69,7 @@ func (d *Daemon) rediscover(ctx context.Context) error {
 		case <-tick.C:
 		}
 		if _, problems := d.host.Discover(ctx); len(problems) > 0 {
-			d.log.Debug("some drivers cannot be used", "problems", len(problems), "first", problems[0])
+			d.log.Debug("some drivers cannot be used", "problems", len(problems), "path", problems[0].Path, "error", problems[0].Err)
 		}
 	}
 }

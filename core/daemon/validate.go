@@ -52,7 +52,7 @@ func missingDrivers(cfg Config, found []core.Driver, problems []driverhost.Probl
 	}
 	if len(errs) > 0 {
 		for _, p := range problems {
-			errs = append(errs, p)
+			errs = append(errs, fmt.Errorf("driver %s: %w", p.Path, p.Err))
 		}
 	}
 	return errors.Join(errs...)
