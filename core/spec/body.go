@@ -89,7 +89,7 @@ func decodeAttribute(content *hcl.BodyContent, a core.Attribute, missing hcl.Ran
 			Subject: missing.Ptr(),
 		}}
 	}
-	value, _, err := defaultOf(a, t)
+	value, err := defaultOf(a, t)
 	if err != nil {
 		return nil, brokenSchema(err, missing)
 	}

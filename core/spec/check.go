@@ -145,7 +145,7 @@ type serviceChecker struct {
 
 // fault adds a fault at a path within the service.
 func (s *serviceChecker) fault(summary, detail string, path ...string) {
-	s.add(summary, detail, append([]string{"service", s.name}, path...)...)
+	s.add(summary, detail, below(pathOf("service", s.name), path...)...)
 }
 
 func (s *serviceChecker) check(count int) {
@@ -233,7 +233,7 @@ func (s *serviceChecker) config(config []byte, replaced bool, path ...string) {
 		return
 	}
 	for _, name := range keysOf(object) {
-		eachString(object[name], func(text string) { s.placeholders(text, append(path[:len(path):len(path)], name)...) })
+		eachString(object[name], func(text string) { s.placeholders(text, below(path, name)...) })
 	}
 }
 

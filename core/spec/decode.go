@@ -3,7 +3,6 @@ package spec
 import (
 	"fmt"
 	"math/big"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -49,7 +48,7 @@ func (f *fields) value(name string, t cty.Type) (cty.Value, hcl.Range, bool) {
 		return cty.NilVal, f.body, false
 	}
 	rng := attr.Expr.Range()
-	f.places.put(rng, append(slices.Clone(f.path), name)...)
+	f.places.put(rng, below(f.path, name)...)
 	v, diags := f.eval(attr.Expr, f.holders)
 	f.add(diags)
 	if diags.HasErrors() || !v.IsWhollyKnown() || v.IsNull() {

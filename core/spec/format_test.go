@@ -36,8 +36,11 @@ func TestFormat(t *testing.T) {
 	}{
 		"no place":  {hcl.Diagnostic{Severity: hcl.DiagError, Summary: "S", Detail: "D."}, "", false, 0, "Error: S\n  D.\n"},
 		"no source": {hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "S", Subject: at("g", 3, 1, 0, 1)}, "", false, 0, "Warning: S\n  g:3:1\n"},
-		"color": {hcl.Diagnostic{Severity: hcl.DiagError, Summary: "S", Subject: at("f", 1, 2, 1, 2)}, "abc", true, 0,
-			"\x1b[31m\x1b[1mError:\x1b[0m \x1b[1mS\x1b[0m\n  f:1:2\n\x1b[2m    1 | \x1b[0ma\x1b[1mb\x1b[0mc\n\x1b[2m      | \x1b[0m \x1b[31m^\x1b[0m\n"},
+		"color": {
+			hcl.Diagnostic{Severity: hcl.DiagError, Summary: "S", Subject: at("f", 1, 2, 1, 2)},
+			"abc", true, 0,
+			"\x1b[31m\x1b[1mError:\x1b[0m \x1b[1mS\x1b[0m\n  f:1:2\n\x1b[2m    1 | \x1b[0ma\x1b[1mb\x1b[0mc\n\x1b[2m      | \x1b[0m \x1b[31m^\x1b[0m\n",
+		},
 		"wrapped":   {hcl.Diagnostic{Severity: hcl.DiagError, Summary: "S", Detail: strings.Repeat("word ", 12) + "end"}, "", false, 40, "Error: S\n  word word word word word word word\n  word word word word word end\n"},
 		"long line": {hcl.Diagnostic{Severity: hcl.DiagError, Summary: "S", Subject: at("f", 1, 51, 50, 53)}, long, false, 40, "Error: S\n  f:1:51\n    1 | …aaaaaaaaaaaaaaaXYZbbbbbbbbbbbb…\n      |                 ^^^\n"},
 		"long mark": {hcl.Diagnostic{Severity: hcl.DiagError, Summary: "S", Subject: at("f", 1, 1, 0, 100)}, long, false, 40, "Error: S\n  f:1:1\n    1 | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\n      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"},

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -15,6 +16,11 @@ type fault struct {
 
 // pathOf makes the path of a fault.
 func pathOf(steps ...string) []string { return steps }
+
+// below is the path of something within path.
+func below(path []string, steps ...string) []string {
+	return slices.Concat(path, steps)
+}
 
 // where writes the path for a person: `service "web", port "http", number`.
 func (f fault) where() string {

@@ -37,10 +37,14 @@ func wild(t *rapid.T) core.Declared {
 	for range rapid.IntRange(0, 3).Draw(t, "lists") {
 		s.Ports = append(s.Ports, core.Port{Name: text("port"), Number: rapid.Int().Draw(t, "number")})
 		s.Mounts = append(s.Mounts, core.Mount{Config: text("mount"), Path: text("path")})
-		s.Health = append(s.Health, core.HealthCheck{Type: core.CheckType(rapid.SampledFrom([]string{"http", "tcp", ""}).Draw(t, "type")),
-			Path: text("path"), Status: status.Draw(t, "status"), Interval: duration("interval"), HealthyFor: duration("for")})
-		s.Routes = append(s.Routes, core.RouteSpec{Name: text("route"), Listen: text("listen"), Host: text("host"), Path: text("path"),
-			Drain: duration("drain"), Config: config("config")})
+		s.Health = append(s.Health, core.HealthCheck{
+			Type: core.CheckType(rapid.SampledFrom([]string{"http", "tcp", ""}).Draw(t, "type")),
+			Path: text("path"), Status: status.Draw(t, "status"), Interval: duration("interval"), HealthyFor: duration("for"),
+		})
+		s.Routes = append(s.Routes, core.RouteSpec{
+			Name: text("route"), Listen: text("listen"), Host: text("host"), Path: text("path"),
+			Drain: duration("drain"), Config: config("config"),
+		})
 		s.Rollout.Smoke = append(s.Rollout.Smoke, core.SmokeCheck{Method: text("method"), Path: text("path"), Status: status.Draw(t, "status")})
 	}
 	s.Rollout.Bake, s.Rollout.KeepPrevious = duration("bake"), duration("keep")

@@ -46,19 +46,19 @@ func typeOf(a core.Attribute) (cty.Type, error) {
 	return t, nil
 }
 
-// defaultOf reads an attribute's default as a plain value; false if there is none.
-func defaultOf(a core.Attribute, t cty.Type) (any, bool, error) {
+// defaultOf reads an attribute's default as a plain value, nil if there is none.
+func defaultOf(a core.Attribute, t cty.Type) (any, error) {
 	if len(a.Default) == 0 || string(a.Default) == "null" {
-		return nil, false, nil
+		return nil, nil
 	}
 	plain, err := parseJSON(a.Default)
 	if err == nil {
 		plain, err = conform(plain, t)
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("the driver's schema has no usable default for %q: %w", a.Name, err)
+		return nil, fmt.Errorf("the driver's schema has no usable default for %q: %w", a.Name, err)
 	}
-	return plain, plain != nil, nil
+	return plain, nil
 }
 
 // conform converts a plain JSON value to a type, and refuses attributes that the type does not have.
@@ -200,8 +200,7 @@ func attributeValue(given any, a core.Attribute) (any, error) {
 	if a.Required {
 		return nil, fmt.Errorf("the driver requires %q: %s", a.Name, a.Doc)
 	}
-	value, _, err := defaultOf(a, t)
-	return value, err
+	return defaultOf(a, t)
 }
 
 // typeText names a type as a person would: "a list of strings".

@@ -86,11 +86,6 @@ func (s *scope) eval(expr hcl.Expression, holders *placeholders) (cty.Value, hcl
 	return v, diags
 }
 
-// evaluator binds eval to what is allowed at one place.
-func (s *scope) evaluator(holders *placeholders) evaluator {
-	return func(expr hcl.Expression) (cty.Value, hcl.Diagnostics) { return s.eval(expr, holders) }
-}
-
 func (s *scope) functionsOf(filename string) map[string]function.Function {
 	dir := s.sources.Dir(filename)
 	if f, ok := s.functions[dir]; ok {
@@ -131,7 +126,7 @@ func (s *scope) checkReference(ref hcl.Traversal, holders *placeholders) string 
 		}
 		return checkMember("port", root, name, named, holders.ports, `Declare it in the service with port %q {}.`)
 	}
-	return fmt.Sprintf(`Nothing is called %q here. A value is var.NAME, local.NAME or, within a service, port.NAME; text stands in quotes: "%s".`, root, root)
+	return fmt.Sprintf(`Nothing is called %q here. A value is var.NAME, local.NAME or, within a service, port.NAME; text stands in quotes: %q.`, root, root)
 }
 
 func checkMember(what, root, name string, named bool, known []string, advice string) string {

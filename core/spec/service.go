@@ -17,9 +17,14 @@ var stringType = cty.String
 var serviceSchema = &hcl.BodySchema{
 	Attributes: []hcl.AttributeSchema{{Name: "count"}, {Name: "env"}, {Name: "grace"}},
 	Blocks: []hcl.BlockHeaderSchema{
-		{Type: "artifact"}, {Type: "compute", LabelNames: []string{"driver"}}, {Type: "port", LabelNames: []string{"name"}},
-		{Type: "resources"}, {Type: "mount", LabelNames: []string{"type"}}, {Type: "health", LabelNames: []string{"type"}},
-		{Type: "route", LabelNames: []string{"name"}}, {Type: "rollout"},
+		{Type: "artifact"},
+		{Type: "compute", LabelNames: []string{"driver"}},
+		{Type: "port", LabelNames: []string{"name"}},
+		{Type: "resources"},
+		{Type: "mount", LabelNames: []string{"type"}},
+		{Type: "health", LabelNames: []string{"type"}},
+		{Type: "route", LabelNames: []string{"name"}},
+		{Type: "rollout"},
 	},
 }
 
@@ -63,7 +68,7 @@ func (e *evaluation) service(block *hcl.Block) {
 }
 
 func (s *serviceDecoder) at(steps ...string) []string {
-	return append(pathOf("service", s.name), steps...)
+	return below(pathOf("service", s.name), steps...)
 }
 
 func (s *serviceDecoder) artifact() {
@@ -119,7 +124,7 @@ func (s *serviceDecoder) driverBody(body hcl.Body, kind core.DriverKind, name st
 	eval := func(expr hcl.Expression) (cty.Value, hcl.Diagnostics) { return s.eval(expr, holders) }
 	if attributes, _ := body.JustAttributes(); attributes != nil {
 		for attr := range attributes {
-			s.places.put(attributes[attr].Expr.Range(), append(at[:len(at):len(at)], attr)...)
+			s.places.put(attributes[attr].Expr.Range(), below(at, attr)...)
 		}
 	}
 	if s.schemas == nil {
@@ -199,7 +204,7 @@ func (s *serviceDecoder) mounts() {
 		}
 		s.places.put(block.DefRange, f.path...)
 		if attr, ok := content.Attributes["path"]; ok {
-			s.places.put(attr.Expr.Range(), append(s.at("mount", cleanPath(at)), "path")...)
+			s.places.put(attr.Expr.Range(), s.at("mount", cleanPath(at), "path")...)
 		}
 		m := core.Mount{Path: at}
 		v, rng, ok := f.value("config", cty.String)

@@ -16,8 +16,14 @@ var (
 	}}
 	routeSchema = &hcl.BodySchema{
 		Attributes: []hcl.AttributeSchema{
-			{Name: "driver"}, {Name: "target"}, {Name: "listen", Required: true}, {Name: "protocol"}, {Name: "host"},
-			{Name: "path"}, {Name: "port"}, {Name: "drain"},
+			{Name: "driver"},
+			{Name: "target"},
+			{Name: "listen", Required: true},
+			{Name: "protocol"},
+			{Name: "host"},
+			{Name: "path"},
+			{Name: "port"},
+			{Name: "drain"},
 		},
 		Blocks: []hcl.BlockHeaderSchema{{Type: "tls"}, {Type: "config"}},
 	}
@@ -75,17 +81,17 @@ func (s *serviceDecoder) health() {
 func (f *fields) positive(name string, fallback int) int {
 	n := f.integer(name, int64(fallback))
 	if n < 1 {
-		_, rng, _ := f.place(name)
-		f.addError("Out of range", fmt.Sprintf("%q must be at least 1. Without it the default of %d holds.", name, fallback), rng)
+		f.addError("Out of range", fmt.Sprintf("%q must be at least 1. Without it the default of %d holds.", name, fallback), f.place(name))
 	}
 	return int(n)
 }
 
-func (f *fields) place(name string) (*hcl.Attribute, hcl.Range, bool) {
+// place is where an attribute's value stands, or the block if it is not given.
+func (f *fields) place(name string) hcl.Range {
 	if attr, ok := f.content.Attributes[name]; ok {
-		return attr, attr.Expr.Range(), true
+		return attr.Expr.Range()
 	}
-	return nil, f.body, false
+	return f.body
 }
 
 func (s *serviceDecoder) routes() {
@@ -115,9 +121,9 @@ func (s *serviceDecoder) routes() {
 // routeConfig decodes the config block of a route by the traffic driver's schema. Without a block the
 // schema's defaults and required attributes still count.
 func (s *serviceDecoder) routeConfig(f *fields, driver string) []byte {
-	at := append(f.path[:len(f.path):len(f.path)], "config")
+	at := below(f.path, "config")
 	block := f.one("config")
-	_, label, _ := f.place("driver")
+	label := f.place("driver")
 	if block == nil {
 		return s.driverBody(emptyBody{at: f.body}, core.DriverTraffic, driver, label, nil, at)
 	}

@@ -74,7 +74,7 @@ func (c *conformer) conform(kind core.DriverKind, name string, config []byte, at
 		if c.schemas != nil {
 			text = unknownDriver(c.schemas, kind, name)
 		}
-		c.faults = append(c.faults, fault{append(at, "driver"), "Unknown driver", text})
+		c.faults = append(c.faults, fault{below(at, "driver"), "Unknown driver", text})
 		return nil
 	}
 	before := len(c.faults)
@@ -82,9 +82,9 @@ func (c *conformer) conform(kind core.DriverKind, name string, config []byte, at
 		config = []byte("{}")
 	}
 	out := conformObject(config, driver.Workload, func(attribute, text string) {
-		where := append(at[:len(at):len(at)], "config")
+		where := below(at, "config")
 		if attribute != "" {
-			where = append(where, attribute)
+			where = below(where, attribute)
 		}
 		c.faults = append(c.faults, fault{where, "Invalid driver configuration", text})
 	})

@@ -2,6 +2,7 @@ package spec_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestAdmitFillsDefaults(t *testing.T) {
 	}
 	second := core.Duration(time.Second)
 	if s.Grace != 10*second || s.Routes[0].Drain != 30*second || s.Routes[0].Driver != "proxy" || s.Health[0].Interval != 5*second ||
-		s.Health[0].Path != "/" || s.Rollout.Smoke[0].Method != "GET" || s.Rollout.ProgressDeadline != 600*second {
+		s.Health[0].Path != "/" || s.Rollout.Smoke[0].Method != http.MethodGet || s.Rollout.ProgressDeadline != 600*second {
 		t.Errorf("got %+v", s)
 	}
 	if s.Rollout.Bake != 0 || s.Rollout.KeepPrevious != 0 {
@@ -63,7 +64,7 @@ func TestValidateTrustsNothing(t *testing.T) {
 		change func(*core.Set, *core.Spec)
 		want   string
 	}{
-		"driver":         {func(_ *core.Set, s *core.Spec) { s.Compute.Driver = "proces" }, `service "web", compute, driver: No node has published a compute driver named "proces". Did you mean "process"?`},
+		"driver":         {func(_ *core.Set, s *core.Spec) { s.Compute.Driver = "procezz" }, `service "web", compute, driver: No node has published a compute driver named "procezz". Did you mean "process"?`},
 		"traffic driver": {func(_ *core.Set, s *core.Spec) { s.Routes[0].Driver = "nginx" }, `route "web", driver: No node has published a traffic driver`},
 		"unknown":        {func(_ *core.Set, s *core.Spec) { s.Compute.Config = []byte(`{"command":["x"],"comand":1}`) }, `service "web", compute, config "comand": The driver has no attribute "comand". Did you mean "command"?`},
 		"route config":   {func(_ *core.Set, s *core.Spec) { s.Routes[0].Config = []byte(`{"max":1}`) }, `route "web", config "max"`},

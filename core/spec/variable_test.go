@@ -68,7 +68,7 @@ func TestVariableSources(t *testing.T) {
 func TestVariableProblems(t *testing.T) {
 	dir := write(t, map[string]string{
 		"syntax.vars": "name = \n", "block.vars": "name {}\n", "calls.vars": "name = upper(\"x\")\n", "wrong.vars": "ports = \"x\"\n",
-		"more.vars": "nmae = \"x\"\n", "list.json": "[1]", "broken.json": "{", "wrong.json": `{"ports": {}}`, "more.json": `{"nmae": 1}`,
+		"more.vars": "namme = \"x\"\n", "list.json": "[1]", "broken.json": "{", "wrong.json": `{"ports": {}}`, "more.json": `{"namme": 1}`,
 		"deep.json": strings.Repeat(`{"a":`, 2000) + "1" + strings.Repeat("}", 2000), "latin.vars": "name = \"\xe9\"\n", "number.json": `{"any": 1e999999999}`,
 	})
 	in := func(name string) spec.Options { return spec.Options{VarFiles: []string{filepath.Join(dir, name)}} }
@@ -77,7 +77,7 @@ func TestVariableProblems(t *testing.T) {
 		want  string
 		error bool
 	}{
-		"unknown":       {spec.Options{Variables: map[string]string{"nmae": "x"}}, `-var gives a value to "nmae", but no file declares that variable. Did you mean "name"?`, true},
+		"unknown":       {spec.Options{Variables: map[string]string{"namme": "x"}}, `-var gives a value to "namme", but no file declares that variable. Did you mean "name"?`, true},
 		"not a list":    {spec.Options{Variables: map[string]string{"ports": "x y"}}, `The variable "ports" must be a list of numbers; the value from -var cannot be read`, true},
 		"wrong element": {spec.Options{Variables: map[string]string{"ports": `["x"]`}}, `must be a list of numbers. The value from -var does not fit: at [0]: a number is required.`, true},
 		"environment":   {spec.Options{Environ: []string{"INSTAR_VAR_ports=["}}, "the value from the environment (INSTAR_VAR_ports) cannot be read", true},
@@ -87,12 +87,12 @@ func TestVariableProblems(t *testing.T) {
 		"block":         {in("block.vars"), "block.vars:1:1", true},
 		"calls":         {in("calls.vars"), "Functions may not be called here", true},
 		"wrong type":    {in("wrong.vars"), "wrong.vars:1:9", true},
-		"more":          {in("more.vars"), `more.vars gives a value to "nmae", but no file declares that variable. Did you mean "name"?`, false},
+		"more":          {in("more.vars"), `more.vars gives a value to "namme", but no file declares that variable. Did you mean "name"?`, false},
 		"latin":         {in("latin.vars"), "is not UTF-8 text: byte 8", true},
 		"json list":     {in("list.json"), "a JSON variable file is an object of values", true},
 		"json broken":   {in("broken.json"), "unexpected EOF", true},
 		"json wrong":    {in("wrong.json"), `The variable "ports" must be a list of numbers. The value from`, true},
-		"json more":     {in("more.json"), `more.json gives a value to "nmae"`, false},
+		"json more":     {in("more.json"), `more.json gives a value to "namme"`, false},
 		"json deep":     {in("deep.json"), "nested deeper than 1000", true},
 		"json number":   {in("number.json"), "a number this large or this small", true},
 		"too deep":      {spec.Options{Variables: map[string]string{"ports": strings.Repeat("[", 5000)}}, "Nested too deeply", true},
