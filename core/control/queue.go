@@ -8,8 +8,8 @@ import (
 
 const (
 	// A service whose planning took over cheapPlanning rests for restFactor times as long before it is
-	// planned again, at most maxRest. So planning takes a bounded share of the time, however many
-	// instances report, and the number of plans does not grow with theirs.
+	// planned again, at most maxRest, unless it has moved. So planning takes a bounded share of the time,
+	// however many instances report, and the number of plans does not grow with theirs.
 	cheapPlanning = 2 * time.Millisecond
 	restFactor    = 2
 	maxRest       = time.Second
@@ -130,7 +130,7 @@ func (q *queue) done(name string, s *stepped) {
 		delete(q.items, name) // or the queue would grow for ever
 		return
 	}
-	if s.planning > cheapPlanning {
+	if s.planning > cheapPlanning && !s.more && !s.moved {
 		it.after = time.Now().Add(min(restFactor*s.planning, maxRest))
 	}
 	q.schedule(name, it)

@@ -22,6 +22,7 @@ const roomEvery = 2 * time.Second
 type stepped struct {
 	planning time.Duration // without waiting for the commit
 	more     bool          // not all of the decision fitted into the transaction
+	moved    bool          // the rollout has moved, or instances were made: there is something to see
 	gone     bool          // there is no such service
 	wake     time.Time
 }
@@ -52,7 +53,7 @@ func (c *Controller) step(ctx context.Context, name string, cause uint64) (s ste
 			return nil
 		}
 		d := rollout.Plan(view, w.now)
-		s.wake, waiting = d.Wake, d.Waiting
+		s.wake, s.moved, waiting = d.Wake, d.Rollout != nil || len(d.Create) > 0, d.Waiting
 		tx.Describe(d.Verb, d.Reason)
 		w.write(tx, &view, &d)
 		if collect(tx, &view) && d.Empty() {
