@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,15 +46,14 @@ func (d *driver) Create(_ context.Context, spec sdk.InstanceSpec) (sdk.Instance,
 	if _, err := os.Stat(d.tombstone(spec.ID)); err == nil {
 		return sdk.Instance{}, sdk.Conflict("instance %s was destroyed", spec.ID)
 	}
-	for _, m := range spec.Mounts {
-		if !filepath.IsLocal(m.Path) {
-			return sdk.Instance{}, sdk.InvalidConfig("mount", "path %q leaves the instance", m.Path)
-		}
+	fingerprint, err := check(spec)
+	if err != nil {
+		return sdk.Instance{}, err
 	}
 	i := &instance{Artifact: spec.Artifact.Digest, Title: config.Title, Instance: sdk.Instance{
 		ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service, Revision: spec.Revision,
 		RevisionDigest: spec.RevisionDigest, State: sdk.StateRunning, Addresses: map[string]string{},
-		Fingerprint: spec.RevisionDigest + "/" + spec.Artifact.Digest, Created: time.Now().UTC(),
+		Fingerprint: fingerprint, Created: time.Now().UTC(),
 	}}
 	for _, port := range spec.Ports {
 		i.Addresses[port.Name] = fmt.Sprintf("127.0.0.1:%d", port.Number)
@@ -71,6 +72,30 @@ func (d *driver) Create(_ context.Context, spec sdk.InstanceSpec) (sdk.Instance,
 	d.instances[i.ID] = i
 	d.tell(i.Instance)
 	return i.Instance, nil
+}
+
+// check refuses what a page cannot be made of, and digests the rest.
+func check(spec sdk.InstanceSpec) (fingerprint string, err error) {
+	for _, m := range spec.Mounts {
+		if !filepath.IsLocal(m.Path) {
+			return "", sdk.InvalidConfig("mount", "path %q leaves the instance", m.Path)
+		}
+	}
+	ports := map[string]int{}
+	for _, port := range spec.Ports {
+		ports[port.Name] = port.Number
+	}
+	for name, value := range spec.Env {
+		if _, err := sdk.Expand(value, ports, spec.ID); err != nil {
+			return "", sdk.InvalidConfig("env."+name, "%w", err)
+		}
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
 // show listens on the instance's addresses; port 0 becomes a free one.
