@@ -2,7 +2,6 @@ package driverhost
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -144,7 +143,7 @@ func InstanceSpec(cluster string, generation uint64, i core.Instance, r core.Rev
 func Route(r core.Route) sdk.Route {
 	out := sdk.Route{
 		ID: r.Name, Generation: r.Generation, Listen: r.Spec.Listen, Protocol: sdk.Protocol(r.Spec.Protocol),
-		Host: r.Spec.Host, Path: r.Spec.Path, Drain: r.Spec.Drain.Std(), Config: json.RawMessage(r.Spec.Config),
+		Host: r.Spec.Host, Path: r.Spec.Path, Drain: r.Spec.Drain.Std(), Config: r.Spec.Config,
 	}
 	if r.Spec.TLS != nil {
 		out.TLS = &sdk.TLS{CertificateFile: r.Spec.TLS.Certificate, KeyFile: r.Spec.TLS.Key}

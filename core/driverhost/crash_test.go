@@ -64,7 +64,7 @@ func TestReattachAfterSIGKILL(t *testing.T) {
 	if after := pid(t, cfg); after != before {
 		t.Errorf("process %d was replaced by %d", before, after)
 	}
-	lines := configurations(t, cfg.StateDir, "compute_good_local")
+	lines := configurations(t, cfg.StateDir)
 	want := fmt.Sprintf("[%d from the child %d from the parent]", before, before)
 	if fmt.Sprint(lines) != want {
 		t.Errorf("configured %q, want %s", lines, want)

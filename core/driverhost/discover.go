@@ -21,7 +21,7 @@ import (
 const discoverers = 4
 
 // Problem is a binary that cannot be used, and why.
-type Problem struct {
+type Problem struct { //nolint:errname // a finding about a file first, and an error by the way
 	Path string
 	Err  error
 }

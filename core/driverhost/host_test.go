@@ -119,7 +119,7 @@ func TestReattachAfterClose(t *testing.T) {
 	if _, err := compute(t, second).Inspect(t.Context(), "web-1"); err != nil {
 		t.Errorf("the instance of the first host: %v", err)
 	}
-	lines := configurations(t, cfg.StateDir, "compute_good_local")
+	lines := configurations(t, cfg.StateDir)
 	if len(lines) != 2 {
 		t.Fatalf("configured %q, want twice", lines)
 	}

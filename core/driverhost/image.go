@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -72,7 +71,7 @@ func (c *images) read(path string) (image, error) {
 // runs reports whether a process executes exactly this image: the binary could have been replaced between
 // the hash and the start.
 func (i image) runs(pid int) error {
-	info, err := os.Stat(filepath.Join("/proc", strconv.Itoa(pid), "exe"))
+	info, err := os.Stat("/proc/" + strconv.Itoa(pid) + "/exe")
 	if err != nil {
 		return fmt.Errorf("what process %d executes: %w", pid, err)
 	}

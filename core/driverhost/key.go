@@ -26,9 +26,7 @@ func (k targetKey) String() string {
 // dir is the target's directory, under "targets". A name cannot hold the separator.
 func (k targetKey) dir() string { return string(k.kind) + "_" + k.driver + "_" + k.name }
 
-// binary is what the driver's file is called.
-func (k targetKey) binary() string { return binaryName(k.kind, k.driver) }
-
+// binaryName is what a driver's file is called.
 func binaryName(kind core.DriverKind, driver string) string {
 	return "instar-" + string(kind) + "-" + driver
 }

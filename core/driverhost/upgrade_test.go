@@ -47,7 +47,7 @@ func TestChangedBinaryTakesOver(t *testing.T) {
 	eventually(t, 10*time.Second, "the old process gone", func() bool { return syscall.Kill(old, 0) != nil })
 	healthy(t, h)
 	create(t, compute(t, h), "web-1")
-	lines := configurations(t, cfg.StateDir, "compute_good_local")
+	lines := configurations(t, cfg.StateDir)
 	if want := fmt.Sprintf("%d one", pid(t, cfg)); lines[len(lines)-1] != want {
 		t.Errorf("configured %q, want %q at the end", lines, want)
 	}
@@ -93,8 +93,11 @@ func TestDaemonThatDiesInAnUpgrade(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	both := strings.Replace(string(saved), `"current"`, `"next"`, 1)
-	both = strings.Replace(string(current), "\n}\n", ",\n"+both[strings.Index(both, `"next"`):], 1)
+	_, next, ok := strings.Cut(string(saved), `"current"`)
+	if !ok {
+		t.Fatalf("no current process in %s", saved)
+	}
+	both := strings.Replace(string(current), "\n}\n", ",\n\"next\""+next, 1)
 	if err := os.WriteFile(record, []byte(both), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +163,7 @@ func TestLongDataDirectory(t *testing.T) {
 	t.Cleanup(func() { _ = os.RemoveAll(strings.TrimSpace(string(sockets))) })
 	h := start(t, cfg)
 	open(t, h, good("one"))
-	if lines := configurations(t, cfg.StateDir, "compute_good_local"); len(lines) != 3 || len(slicesCompactPID(lines)) != 1 {
+	if lines := configurations(t, cfg.StateDir); len(lines) != 3 || len(slicesCompactPID(lines)) != 1 {
 		t.Errorf("configured %q, want three times one process", lines)
 	}
 }

@@ -116,7 +116,10 @@ func start(ctx context.Context, o Options, child *child) (*Process, error) {
 		},
 		done: child.done, exit: child.exit,
 	}
-	return p, p.connect(ctx, client)
+	if err := p.connect(ctx, client); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // handshake waits for go-plugin, which knows no context.

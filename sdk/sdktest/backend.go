@@ -94,12 +94,12 @@ func (c *client) get(ctx context.Context, path string, header ...string) (int, s
 	return resp.StatusCode, strings.TrimSpace(string(body)), err
 }
 
-// want wants the answer of a revision.
-func (c *client) want(t T, revision int, path string, header ...string) {
+// want wants a revision to answer.
+func (c *client) want(t T, revision int, header ...string) {
 	t.Helper()
-	status, body, err := c.get(t.Context(), path, header...)
+	status, body, err := c.get(t.Context(), "/", header...)
 	if err != nil || status != http.StatusOK || body != fmt.Sprintf("revision %d", revision) {
-		t.Errorf("GET %s: %d %q, %v; want 200 from revision %d", path, status, body, err, revision)
+		t.Errorf("GET: %d %q, %v; want 200 from revision %d", status, body, err, revision)
 	}
 }
 

@@ -76,13 +76,13 @@ func checkDescription(t T, d sdk.Driver, kind sdk.Kind) {
 		}
 	}
 	second, err := d.Describe(t.Context())
-	if err != nil || !reflect.DeepEqual(comparable(first), comparable(second)) {
+	if err != nil || !reflect.DeepEqual(plain(first), plain(second)) {
 		t.Errorf("a second Describe gives %+v, %v; want what the first gave: %+v", second, err, first)
 	}
 }
 
-// comparable leaves out what reflect cannot compare: cty values hold functions of their own.
-func comparable(d sdk.Description) sdk.Description {
+// plain leaves out what reflect cannot compare: cty values hold functions of their own.
+func plain(d sdk.Description) sdk.Description {
 	strip := func(s sdk.Schema) sdk.Schema {
 		var out sdk.Schema
 		for _, a := range s {
@@ -132,7 +132,8 @@ func checkProbe(t T, d sdk.Driver) {
 func awaitEnd(t T, ended <-chan error, call string) {
 	t.Helper()
 	select {
-	case <-ended:
+	case err := <-ended: // any outcome will do
+		t.Logf("%s ended with %v", call, err)
 	case <-time.After(soon):
 		t.Errorf("%s did not return within %s after its context was cancelled", call, soon)
 	}

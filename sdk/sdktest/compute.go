@@ -28,25 +28,25 @@ type ComputeFixture struct {
 	Tweak  func(*sdk.InstanceSpec) // last changes to every spec
 }
 
-// Compute runs the conformance suite of compute drivers. new makes a fixture for each check.
+// Compute runs the conformance suite of compute drivers. open makes a fixture for each check.
 func Compute[R interface {
 	T
 	Runner[R]
-}](t R, new func(T) ComputeFixture) {
+}](t R, open func(T) ComputeFixture) {
 	t.Helper()
-	run(t, ComputeChecks(new))
+	run(t, ComputeChecks(open))
 }
 
 // ComputeChecks are the checks of the suite, in order.
-func ComputeChecks(new func(T) ComputeFixture) []Check {
+func ComputeChecks(open func(T) ComputeFixture) []Check {
 	checks := commonChecks(sdk.KindCompute, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
-		f := new(t)
+		f := open(t)
 		return f.Driver, f.Configure
 	})
 	for _, group := range [][]computeCheck{computeArtifacts, computeCreate, computeDestroy, computeRead, computeStreams, computeLimits} {
 		for _, c := range group {
 			checks = append(checks, Check{c.name, func(t T) {
-				r := &computeRun{T: t, ComputeFixture: new(t)}
+				r := &computeRun{T: t, ComputeFixture: open(t)}
 				defer r.tidyUp()
 				c.run(r)
 			}})

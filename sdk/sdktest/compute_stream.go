@@ -160,8 +160,9 @@ func (w *watching) await(id string, state sdk.InstanceState, limit time.Duration
 			w.c.Fatalf("Watch ended by itself: %v", err)
 		case <-deadline:
 			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.c.Fatalf("Watch did not report %s as %s within %s; it reported %d events", id, state, limit, len(w.events))
+			n := len(w.events)
+			w.mu.Unlock()
+			w.c.Fatalf("Watch did not report %s as %s within %s; it reported %d events", id, state, limit, n)
 		}
 	}
 }

@@ -51,6 +51,12 @@ type member struct {
 	times   []time.Duration
 }
 
+func newMember(e sdk.Endpoint) *member {
+	m := &member{EndpointObservation: sdk.EndpointObservation{ID: e.ID, Address: e.Address, State: sdk.EndpointUp}}
+	m.ctx, m.cut = context.WithCancel(context.Background())
+	return m
+}
+
 func newPlane() *plane {
 	return &plane{NoopTraffic: sdktest.NewNoopTraffic(nil), lines: map[string]*line{}}
 }
@@ -94,8 +100,7 @@ func (l *line) apply(r sdk.Route) {
 		for _, e := range p.Endpoints {
 			m, ok := l.members[e.ID]
 			if !ok {
-				m = &member{EndpointObservation: sdk.EndpointObservation{ID: e.ID, Address: e.Address, State: sdk.EndpointUp}}
-				m.ctx, m.cut = context.WithCancel(context.Background())
+				m = newMember(e)
 				l.members[e.ID] = m
 			}
 			m.inRoute = true

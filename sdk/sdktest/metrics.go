@@ -18,25 +18,25 @@ type MetricsFixture struct {
 	Invalid   string               // a query that the backend refuses
 }
 
-// Metrics runs the conformance suite of metrics drivers. new makes a fixture for each check.
+// Metrics runs the conformance suite of metrics drivers. open makes a fixture for each check.
 func Metrics[R interface {
 	T
 	Runner[R]
-}](t R, new func(T) MetricsFixture) {
+}](t R, open func(T) MetricsFixture) {
 	t.Helper()
-	run(t, MetricsChecks(new))
+	run(t, MetricsChecks(open))
 }
 
 // MetricsChecks are the checks of the suite, in order.
-func MetricsChecks(new func(T) MetricsFixture) []Check {
+func MetricsChecks(open func(T) MetricsFixture) []Check {
 	checks := commonChecks(sdk.KindMetrics, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
-		f := new(t)
+		f := open(t)
 		return f.Driver, f.Configure
 	})
 	return append(checks,
-		Check{"query gives samples of the window, oldest first", func(t T) { checkQuery(t, new(t)) }},
+		Check{"query gives samples of the window, oldest first", func(t T) { checkQuery(t, open(t)) }},
 		Check{"the same query gives the same answer", func(t T) {
-			f := new(t)
+			f := open(t)
 			first, err := f.Driver.Query(t.Context(), f.Query)
 			if err != nil {
 				t.Fatalf("Query: %v", err)
@@ -47,7 +47,7 @@ func MetricsChecks(new func(T) MetricsFixture) []Check {
 			}
 		}},
 		Check{"no data is a status and no error", func(t T) {
-			f := new(t)
+			f := open(t)
 			q := f.Query
 			q.Text = f.Empty
 			r, err := f.Driver.Query(t.Context(), q)
@@ -56,14 +56,14 @@ func MetricsChecks(new func(T) MetricsFixture) []Check {
 			}
 		}},
 		Check{"a wrong query is refused", func(t T) {
-			f := new(t)
+			f := open(t)
 			q := f.Query
 			q.Text = f.Invalid
 			_, err := f.Driver.Query(t.Context(), q)
 			wantInvalid(t, err, "query")
 		}},
 		Check{"a cancelled query returns soon", func(t T) {
-			f := new(t)
+			f := open(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
 			ended := make(chan error, 1)

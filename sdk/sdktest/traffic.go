@@ -23,25 +23,25 @@ type TrafficFixture struct {
 	Reopen    func(T) sdk.Traffic // a fresh driver, configured on the same state: the old process is gone
 }
 
-// Traffic runs the conformance suite of traffic drivers. new makes a fixture for each check.
+// Traffic runs the conformance suite of traffic drivers. open makes a fixture for each check.
 func Traffic[R interface {
 	T
 	Runner[R]
-}](t R, new func(T) TrafficFixture) {
+}](t R, open func(T) TrafficFixture) {
 	t.Helper()
-	run(t, TrafficChecks(new))
+	run(t, TrafficChecks(open))
 }
 
 // TrafficChecks are the checks of the suite, in order.
-func TrafficChecks(new func(T) TrafficFixture) []Check {
+func TrafficChecks(open func(T) TrafficFixture) []Check {
 	checks := commonChecks(sdk.KindTraffic, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
-		f := new(t)
+		f := open(t)
 		return f.Driver, f.Configure
 	})
 	for _, group := range [][]trafficCheck{trafficState, trafficMemory, trafficRequests, trafficHold} {
 		for _, c := range group {
 			checks = append(checks, Check{c.name, func(t T) {
-				r := &trafficRun{T: t, TrafficFixture: new(t)}
+				r := &trafficRun{T: t, TrafficFixture: open(t)}
 				defer r.tidyUp()
 				c.run(r)
 			}})

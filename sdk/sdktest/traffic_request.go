@@ -37,8 +37,8 @@ var trafficRequests = []trafficCheck{
 		r.Pools[1].Preview = true
 		cl := c.client(r)
 		c.apply(r)
-		cl.want(c, 1, "/")
-		cl.want(c, 2, "/", sdk.PreviewHeader, "2")
+		cl.want(c, 1)
+		cl.want(c, 2, sdk.PreviewHeader, "2")
 		for _, revision := range []int{1, 9} { // no preview pool, no pool
 			status, body, err := cl.get(c.Context(), "/", sdk.PreviewHeader, strconv.Itoa(revision))
 			if err != nil || status != http.StatusNotFound {
@@ -60,7 +60,7 @@ var trafficRequests = []trafficCheck{
 		r := next(c.route(), pool(1, 1, b.address))
 		cl := c.client(r)
 		c.apply(r)
-		cl.want(c, 1, "/")
+		cl.want(c, 1)
 		c.remove(r, r.Generation+1)
 		if status, body, err := cl.get(c.Context(), "/"); err == nil && status < 400 {
 			c.Errorf("GET after Remove: %d %q, want a refusal", status, body)
@@ -72,7 +72,7 @@ var trafficRequests = []trafficCheck{
 		cl := c.client(r)
 		c.apply(r)
 		for range 20 {
-			cl.want(c, 1, "/")
+			cl.want(c, 1)
 		}
 		e := c.observe(r.ID).Pools[0].Endpoints[0]
 		if e.Requests != 20 || e.Errors != 0 || e.InFlight != 0 || e.State != sdk.EndpointUp {
@@ -88,9 +88,9 @@ var trafficRequests = []trafficCheck{
 		r := next(c.route(), pool(1, 1, b.address))
 		cl := c.client(r)
 		c.apply(r)
-		cl.want(c, 1, "/")
+		cl.want(c, 1)
 		c.Driver = c.Reopen(c)
-		cl.want(c, 1, "/")
+		cl.want(c, 1)
 	}},
 }
 
@@ -174,7 +174,7 @@ func checkInFlight(c *trafficRun) {
 	}
 	r = next(r, pool(2, 1, green.address))
 	c.apply(r)
-	cl.want(c, 2, "/")
+	cl.want(c, 2)
 	o := c.observe(r.ID)
 	if len(o.Draining) != 1 || o.Draining[0].ID != "i-"+blue.address || o.Draining[0].InFlight != 1 || o.Draining[0].State != sdk.EndpointDraining {
 		c.Errorf("draining is %+v, want the old endpoint with one request", o.Draining)

@@ -28,7 +28,7 @@ func (d *createsTwice) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.I
 	return i, err
 }
 
-func (d *createsTwice) List(ctx context.Context, cluster string) ([]sdk.Instance, error) {
+func (d *createsTwice) List(context.Context, string) ([]sdk.Instance, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.twins), nil
@@ -133,18 +133,30 @@ func TestWrongTrafficDrivers(t *testing.T) {
 		check  string
 		detail string
 	}{
-		"accepts older generation": {func() sdk.Traffic { return acceptsOlder{sdktest.NewNoopTraffic(nil)} },
-			"I7: an older generation is refused and changes nothing", "conflict"},
-		"forgets removals": {func() sdk.Traffic { return forgetsRemovals{sdktest.NewNoopTraffic(nil)} },
-			"remove ends the route and is idempotent", "older than"},
-		"cuts requests in flight": {func() sdk.Traffic { p := newPlane(); p.cutInFlight = true; return p },
-			"I5: requests in flight go on and are reported until they end", "want 200 from revision 1"},
-		"passes the preview header on": {func() sdk.Traffic { p := newPlane(); p.forwardHeader = true; return p },
-			"the preview header selects a pool that is not active", "passed on"},
-		"ignores weights": {func() sdk.Traffic { p := newPlane(); p.ignoreWeights = true; return p },
-			"requests follow the weights", "weight 0"},
-		"switches late": {func() sdk.Traffic { p := newPlane(); p.stale = true; return p },
-			"I8: 50 switches under requests fail none and leave none behind", "failed between generations"},
+		"accepts older generation": {
+			func() sdk.Traffic { return acceptsOlder{sdktest.NewNoopTraffic(nil)} },
+			"I7: an older generation is refused and changes nothing", "conflict",
+		},
+		"forgets removals": {
+			func() sdk.Traffic { return forgetsRemovals{sdktest.NewNoopTraffic(nil)} },
+			"remove ends the route and is idempotent", "older than",
+		},
+		"cuts requests in flight": {
+			wrongPlane(func(p *plane) { p.cutInFlight = true }),
+			"I5: requests in flight go on and are reported until they end", "want 200 from revision 1",
+		},
+		"passes the preview header on": {
+			wrongPlane(func(p *plane) { p.forwardHeader = true }),
+			"the preview header selects a pool that is not active", "passed on",
+		},
+		"ignores weights": {
+			wrongPlane(func(p *plane) { p.ignoreWeights = true }),
+			"requests follow the weights", "weight 0",
+		},
+		"switches late": {
+			wrongPlane(func(p *plane) { p.stale = true }),
+			"I8: 50 switches under requests fail none and leave none behind", "failed between generations",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -154,6 +166,14 @@ func TestWrongTrafficDrivers(t *testing.T) {
 			})
 			mustFail(t, checks, wrong.check, wrong.detail)
 		})
+	}
+}
+
+func wrongPlane(spoil func(*plane)) func() sdk.Traffic {
+	return func() sdk.Traffic {
+		p := newPlane()
+		spoil(p)
+		return p
 	}
 }
 

@@ -21,7 +21,10 @@ type rotatingFile struct {
 
 func openRotating(path string, maxBytes int64) (*rotatingFile, error) {
 	r := &rotatingFile{path: path, max: maxBytes}
-	return r, r.open()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // open opens the file and makes it file descriptor 2.

@@ -13,7 +13,7 @@ func ignoreSignals() {
 	drop := make(chan os.Signal, 1)
 	signal.Notify(drop, syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
 	go func() {
-		for range drop { //nolint:revive // nothing to do with them
+		for range drop { // there is nothing to do with them
 		}
 	}()
 }

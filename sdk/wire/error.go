@@ -70,9 +70,6 @@ func toStatus(ctx context.Context, err error) error {
 // fullMessage keeps what a driver wrapped around the typed error, without its attribute, which travels
 // in a field of its own.
 func fullMessage(err error, typed *sdk.Error) string {
-	if err == error(typed) {
-		return typed.Message
-	}
 	return strings.Replace(err.Error(), typed.Error(), typed.Message, 1)
 }
 

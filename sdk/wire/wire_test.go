@@ -76,7 +76,7 @@ func TestErrorsSurviveTheWire(t *testing.T) {
 		fail = c.err
 		_, err := client.Inspect(t.Context(), "web-1")
 		var got *sdk.Error
-		if !errors.As(err, &got) || !reflect.DeepEqual(*got, c.want) {
+		if !errors.As(err, &got) || *got != c.want {
 			t.Errorf("%v became %+v, want %+v", c.err, got, c.want)
 		}
 	}
