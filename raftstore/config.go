@@ -73,27 +73,22 @@ func (c *Config) complete() error {
 	return nil
 }
 
-// Raft's figures. With more than one voter they are those that were measured best for fail-over without
-// flapping; a single voter has nobody to wait for or to disturb, and should serve at once.
+// Raft's figures: what was measured best for fail-over without flapping.
 const (
 	heartbeat       = 500 * time.Millisecond
 	lease           = 250 * time.Millisecond
-	heartbeatAlone  = 20 * time.Millisecond
 	maxAppend       = 64
 	snapshotEvery   = 10 * time.Second
 	snapshotEntries = 4096 // entries after which Raft's log is cut
 	trailingEntries = 4096 // entries that are kept for followers that lag
 )
 
-func (c *Config) raft(alone bool, notify chan<- bool) *raft.Config {
+func (c *Config) raft(notify chan<- bool) *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.Node)
 	rc.Logger = c.Logger.Named("raft")
 	rc.NotifyCh = notify
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeat, heartbeat, lease
-	if alone {
-		rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeatAlone, heartbeatAlone, heartbeatAlone
-	}
 	rc.MaxAppendEntries = maxAppend
 	rc.SnapshotInterval, rc.SnapshotThreshold, rc.TrailingLogs = snapshotEvery, snapshotEntries, trailingEntries
 	rc.NoSnapshotRestoreOnStart = true // the state file is the snapshot, and is in place

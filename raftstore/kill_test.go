@@ -42,7 +42,7 @@ const killWriters = 4
 
 // writeUntilKilled prints a line for every acknowledged write: the receipt, and what was written.
 func writeUntilKilled(dir string) error {
-	s, err := Open(context.Background(), Config{Dir: dir, Node: "n1", tune: smallLogs, segmentBytes: 32 << 10})
+	s, err := Open(context.Background(), Config{Dir: dir, Node: "n1", tune: smallLogs, segmentBytes: 8 << 10})
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func TestI6AcknowledgedWritesSurviveKills(t *testing.T) {
 	for round := range rounds {
 		fresh := runAndKill(t, dir, time.Duration(rand.IntN(60_000))*time.Microsecond)
 		all = append(all, fresh...)
-		s, err := Open(t.Context(), Config{Dir: dir, Node: "n1", tune: smallLogs, segmentBytes: 32 << 10})
+		s, err := Open(t.Context(), Config{Dir: dir, Node: "n1", tune: smallLogs, segmentBytes: 8 << 10})
 		if err != nil {
 			t.Fatalf("round %d: open after the kill: %v", round, err)
 		}

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -136,6 +137,17 @@ func (s *Store) Lead(ctx context.Context, fn func(ctx context.Context) error) er
 			<-changed
 		}
 	}
+}
+
+// leadAlone makes the only voter of a cluster leader at once: it has nobody to wait for. Raft looks at its
+// election timer anew when the timeout becomes shorter, and finds that no leader was ever heard of.
+func (s *Store) leadAlone(ctx context.Context) error {
+	sooner := s.raft.ReloadableConfig()
+	sooner.HeartbeatTimeout -= time.Millisecond
+	if err := s.raft.ReloadConfig(sooner); err != nil {
+		return fmt.Errorf("start an election: %w", err)
+	}
+	return s.awaitLeadership(ctx)
 }
 
 // awaitLeadership waits until this node leads.

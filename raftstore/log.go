@@ -35,6 +35,14 @@ func entrySum(l *raft.Log, extensions []byte) uint32 {
 	return crc32.Update(sum, castagnoli, extensions)
 }
 
+// withSum gives a copy of an entry with its checksum, as it is stored.
+func withSum(entry *raft.Log) raft.Log {
+	sealed := *entry
+	extensions := append(make([]byte, 0, len(entry.Extensions)+sumSize), entry.Extensions...)
+	sealed.Extensions = binary.BigEndian.AppendUint32(extensions, entrySum(entry, entry.Extensions))
+	return sealed
+}
+
 // durableLog is Raft's log and stable store as Raft sees them. A write that fails, or hangs, stops the
 // store for good: what is on the disk is not known then, and a leader that cannot write would keep its
 // followers from electing another.
@@ -58,9 +66,7 @@ func (l *durableLog) StoreLogs(entries []*raft.Log) error {
 	sealed := make([]raft.Log, len(entries))
 	pointers := make([]*raft.Log, len(entries))
 	for i, entry := range entries {
-		sealed[i] = *entry
-		extensions := append(make([]byte, 0, len(entry.Extensions)+sumSize), entry.Extensions...)
-		sealed[i].Extensions = binary.BigEndian.AppendUint32(extensions, entrySum(entry, entry.Extensions))
+		sealed[i] = withSum(entry)
 		pointers[i] = &sealed[i]
 	}
 	return l.watch("append to the log", func() error { return l.WAL.StoreLogs(pointers) })

@@ -32,6 +32,9 @@ func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(err
 	if err != nil {
 		return nil, err
 	}
+	if err := finishTail(path, meta, config.segmentBytes); err != nil {
+		return nil, damaged("%w", err)
+	}
 	files, err := wal.Open(path, wal.WithMetaStore(meta), wal.WithSegmentSize(config.segmentBytes), wal.WithLogger(config.Logger.Named("wal")))
 	if err != nil {
 		if errors.Is(err, os.ErrPermission) {

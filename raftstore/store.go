@@ -59,10 +59,10 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	s.stopping, s.stop = context.WithCancelCause(context.Background())
 	alone, err := s.openFiles()
 	if err == nil {
-		err = s.start(alone)
+		err = s.start()
 	}
 	if err == nil && alone {
-		err = s.awaitLeadership(ctx)
+		err = s.leadAlone(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -99,7 +99,7 @@ func (s *Store) openFiles() (alone bool, err error) {
 
 // bootstrap begins a cluster in an empty directory, and tells whether this node is the only voter.
 func (s *Store) bootstrap() (alone bool, err error) {
-	config := s.config.raft(true, nil)
+	config := s.config.raft(nil)
 	empty, err := s.empty()
 	if err != nil {
 		return false, err
@@ -149,14 +149,14 @@ func (s *Store) beginLog(members raft.Configuration) error {
 	return s.log.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogConfiguration, Data: raft.EncodeConfiguration(members)})
 }
 
-func (s *Store) start(alone bool) (err error) {
+func (s *Store) start() (err error) {
 	notify := make(chan bool, 16)
 	s.raftMu.Lock()
 	defer s.raftMu.Unlock()
 	if s.raftStopped {
 		return core.Errorf(core.CodeUnavailable, "the store stopped while it was opened: %w", <-s.failed)
 	}
-	s.raft, err = raft.NewRaft(s.config.raft(alone, notify), s.adapter, s.log, s.log, s.adapter, quiet(s.transport))
+	s.raft, err = raft.NewRaft(s.config.raft(notify), s.adapter, s.log, s.log, s.adapter, quiet(s.transport))
 	if err != nil {
 		return fmt.Errorf("start raft: %w", err)
 	}
