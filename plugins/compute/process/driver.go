@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/instarhq/instar/sdk"
@@ -61,7 +62,7 @@ func (d *Driver) Configure(ctx context.Context, req sdk.ConfigureRequest) error 
 
 func (c targetConfig) check() error {
 	switch {
-	case !c.UIDRange.mapped():
+	case c.User == "" && os.Geteuid() == 0 && !c.UIDRange.mapped():
 		return sdk.InvalidConfig("uid_range", "the user namespace that the driver runs in has no ids %d-%d: choose a range that it has, or set user",
 			c.UIDRange.first, c.UIDRange.last)
 	case c.MaxBytes < 1:

@@ -126,7 +126,7 @@ func (s *Store) make(ctx context.Context, digest string, number int, progress Pr
 		return Tree{}, errors.Join(err, durable.RemoveTree(tmp))
 	}
 	// The right to write a directory itself is needed to rename it.
-	return tree, os.Chmod(tree.Dir, 0o555)
+	return tree, os.Chmod(tree.Dir, dirMode())
 }
 
 // fill unpacks into tmp and describes the result.

@@ -183,10 +183,19 @@ func damagedUnlessDisk(err error) error {
 	return damaged(err)
 }
 
+// dirMode is of the directories of trees. Without root, instances are the driver's own user and could take
+// any right that they lack, so closed directories would only keep people from removing the state.
+func dirMode() os.FileMode {
+	if os.Geteuid() == 0 {
+		return 0o555
+	}
+	return 0o755
+}
+
 // seal takes away the right to write, innermost directories first.
 func (u *unpacker) seal() error {
 	for i := len(u.dirs) - 1; i >= 0; i-- {
-		if err := u.root.Chmod(u.dirs[i], 0o555); err != nil {
+		if err := u.root.Chmod(u.dirs[i], dirMode()); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -109,7 +110,7 @@ func changeUser(p Plan) *Failure {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fail(StepUser, "clear the ambient capabilities", err)
 	}
-	if err := syscall.Setgroups([]int{*p.GID}); err != nil {
+	if err := syscall.Setgroups([]int{*p.GID}); err != nil && !groupsAreFixed() {
 		return fail(StepUser, "give up the driver's groups", err)
 	}
 	if err := syscall.Setresgid(*p.GID, *p.GID, *p.GID); err != nil {
@@ -119,6 +120,13 @@ func changeUser(p Plan) *Failure {
 		return fail(StepUser, fmt.Sprintf("change to user %d", *p.UID), err)
 	}
 	return nil
+}
+
+// groupsAreFixed reports whether the process is in a user namespace that an unprivileged user made: there
+// groups cannot be changed, and mean nothing more than outside.
+func groupsAreFixed() bool {
+	data, err := os.ReadFile("/proc/self/setgroups")
+	return err == nil && strings.TrimSpace(string(data)) == "deny"
 }
 
 func execute(p Plan) *Failure {
