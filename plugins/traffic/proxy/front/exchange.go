@@ -209,7 +209,7 @@ func (x *exchange) body() *http1.Body {
 
 // repeatable says, after the endpoint's side failed, whether the request certainly never reached it.
 func (x *exchange) repeatable(err error) bool {
-	return x.first.IsZero() && !errors.Is(err, os.ErrDeadlineExceeded) && !x.wasAborted() && x.up.Undelivered()
+	return x.first.IsZero() && !x.wasAborted() && x.up.Undelivered(err)
 }
 
 func (x *exchange) wasAborted() bool {

@@ -5,6 +5,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -103,11 +104,19 @@ func (c *Conn) look(fd uintptr) bool {
 // undeliveredWait is how long Undelivered waits for the fate of bytes in flight.
 const undeliveredWait = 500 * time.Millisecond
 
-// Undelivered says, after the connection failed without an answer, whether it is certain that no byte of
-// the request was received: the endpoint's machine has acknowledged none of it and has reset the
-// connection. This is what happens when the endpoint closes an idle connection while a request is on its
-// way. When in doubt it says no.
-func (c *Conn) Undelivered() bool {
+// Undelivered says, after a read failed with err before any answer, whether it is certain that the request
+// did not reach the endpoint. That is so if no byte of it was sent; or if the endpoint had closed the
+// connection before any of it arrived, as happens when an idle connection is closed while a request is on
+// its way. The kernel knows: the endpoint's FIN has come (else err is a reset), it acknowledged nothing of
+// the request, which it would have done had anything arrived before, and what was sent was reset. A reset
+// alone proves nothing, because bytes may be received and not acknowledged yet. When in doubt it says no.
+func (c *Conn) Undelivered(err error) bool {
+	if c.written == c.mark {
+		return true
+	}
+	if !errors.Is(err, io.EOF) {
+		return false
+	}
 	for deadline := time.Now().Add(undeliveredWait); ; {
 		acked, closed, err := c.acknowledged()
 		// The count includes the SYN.
