@@ -55,7 +55,7 @@ func (o *Operations) Apply(ctx context.Context, meta core.Meta, set core.Set, ex
 	if err != nil {
 		return core.Applied{}, err
 	}
-	return applied, o.replayed(ctx, &applied)
+	return o.replayed(ctx, applied)
 }
 
 // admit checks and normalises a set, and pins its artifacts.

@@ -120,8 +120,10 @@ func answer(tx *state.Tx, c state.Change) {
 				carryQuickly(tx, name)
 			}
 		case s.Phase == 0:
-			state.InstanceStatuses.Put(tx, c.ID, core.InstanceStatus{Format: core.Format, ID: c.ID, Service: inst.Service, Node: "n1",
-				Phase: core.InstanceRunning, Healthy: true, Verified: true, Addresses: map[string]string{"http": "127.0.0.1:8000"}})
+			state.InstanceStatuses.Put(tx, c.ID, core.InstanceStatus{
+				Format: core.Format, ID: c.ID, Service: inst.Service, Node: "n1",
+				Phase: core.InstanceRunning, Healthy: true, Verified: true, Addresses: map[string]string{"http": "127.0.0.1:8000"},
+			})
 		}
 	case core.KindRoute:
 		carryQuickly(tx, c.ID)

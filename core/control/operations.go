@@ -70,7 +70,7 @@ func (o *Operations) verb(ctx context.Context, meta core.Meta, service string, d
 	if err != nil {
 		return core.Applied{}, err
 	}
-	return applied, o.replayed(ctx, &applied)
+	return o.replayed(ctx, applied)
 }
 
 // advance writes a change and what the planner makes of it, but for new instances: those are the
@@ -90,14 +90,14 @@ func (w *writer) advance(tx *state.Tx, view rollout.View, change rollout.Change)
 }
 
 // replayed fills in what a repeated request did when it came first.
-func (o *Operations) replayed(ctx context.Context, applied *core.Applied) error {
+func (o *Operations) replayed(ctx context.Context, applied core.Applied) (core.Applied, error) {
 	if !applied.Receipt.Replayed {
-		return nil
+		return applied, nil
 	}
 	applied.Plan, applied.Rollouts = nil, nil
 	record, err := o.state.Record(ctx, applied.Receipt.Seq)
 	if err != nil {
-		return fmt.Errorf("read what the request did the first time: %w", err)
+		return core.Applied{}, fmt.Errorf("read what the request did the first time: %w", err)
 	}
 	for i := range record.Txn.Ops {
 		op := &record.Txn.Ops[i]
@@ -105,7 +105,7 @@ func (o *Operations) replayed(ctx context.Context, applied *core.Applied) error 
 			applied.Rollouts = append(applied.Rollouts, r.ID())
 		}
 	}
-	return nil
+	return applied, nil
 }
 
 func noService(name string) error {

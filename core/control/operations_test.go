@@ -37,7 +37,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("scale: %+v", p)
 		}
 		p = w.planned(version("shop", 2, 4))
-		if p.Action != core.ActionUpdate || p.From != 1 || p.To != 2 || p.Creates != 4 || strings.Join(p.Replaces, " ") != strings.Join(w.instances("shop"), " ") {
+		if p.Action != core.ActionUpdate || p.From != 1 || p.To != 2 || p.Creates != 4 || strings.Join(p.Replaces, " ") != strings.Join(w.instances(), " ") {
 			t.Errorf("update: %+v", p)
 		}
 		paths := map[string]core.Diff{}
@@ -73,7 +73,7 @@ func TestApplyRefusesAPlanThatIsTooOld(t *testing.T) {
 		seq := w.planned(version("shop", 2, 2)).Seq
 
 		// Control writes the service too: a replaced instance is no change of what the operator saw.
-		old := w.instances("shop")[0]
+		old := w.instances()[0]
 		w.set(func() { w.missing[old] = true })
 		w.until("a back-off is noted", func(v *state.View) bool {
 			svc, _ := state.Services.Get(v, "shop")
@@ -252,7 +252,7 @@ func TestRefusedOperations(t *testing.T) {
 		w := newWorld(t)
 		w.apply(version("shop", 1, 1))
 		w.rest("shop", 1, 1)
-		id := w.instances("shop")[0]
+		id := w.instances()[0]
 		call := func(fn func(ctx context.Context, m core.Meta) (core.Applied, error)) error {
 			_, err := fn(w.ctx, ann())
 			return err
@@ -301,10 +301,10 @@ func TestRefusedOperations(t *testing.T) {
 func TestLargeServicesTakeSeveralTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		d := version("shop", 1, 9000)
+		d := version("shop", 1, 6500)
 		d.Spec.Routes = nil
 		w.apply(d)
-		w.rest("shop", 1, 9000)
+		w.rest("shop", 1, 6500)
 		_, err := w.ops.Scale(w.ctx, ann(), "shop", 0)
 		w.must(err)
 		w.rest("shop", 1, 0)
@@ -328,7 +328,7 @@ func TestOneInstanceIsActedOnAtOnce(t *testing.T) {
 		begin := time.Now()
 		w.apply(version("shop", 1, 1))
 		synctest.Wait()
-		if got := w.instances("shop"); len(got) != 1 || time.Since(begin) != 0 {
+		if got := w.instances(); len(got) != 1 || time.Since(begin) != 0 {
 			t.Errorf("%v after %s", got, time.Since(begin))
 		}
 	})

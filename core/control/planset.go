@@ -27,7 +27,10 @@ func (o *Operations) Plan(ctx context.Context, set core.Set) (core.Plan, error) 
 		}
 		plan.Services = append(plan.Services, sp)
 	}
-	return plan, checkSet(view, set, &plan)
+	if err := checkSet(view, set, &plan); err != nil {
+		return core.Plan{}, err
+	}
+	return plan, nil
 }
 
 // planService compares a declared service, normalised and pinned, with what is wanted now.

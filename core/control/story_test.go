@@ -25,7 +25,7 @@ func TestDeployUpgradeAndBackWarm(t *testing.T) {
 		second.Spec.Rollout.Smoke = []core.SmokeCheck{{Route: "shop", Method: "GET", Path: "/"}}
 		w.apply(second)
 		w.phase("shop/2", core.RolloutRetiring)
-		if got := len(w.instances("shop")); got != 6 {
+		if got := len(w.instances()); got != 6 {
 			t.Errorf("%d instances while the old ones are warm", got)
 		}
 		applied, err := w.ops.Rollback(w.ctx, ann(), "shop", 0)
@@ -70,7 +70,7 @@ func TestUpgradeThatDoesNotBecomeHealthy(t *testing.T) {
 		w := newWorld(t)
 		w.apply(version("shop", 1, 3))
 		w.rest("shop", 1, 3)
-		before := w.instances("shop")
+		before := w.instances()
 		w.set(func() { w.bad["shop-2.tar.gz"] = true })
 		w.apply(version("shop", 2, 3))
 		w.phase("shop/2", core.RolloutVerifying)
@@ -79,7 +79,7 @@ func TestUpgradeThatDoesNotBecomeHealthy(t *testing.T) {
 		})
 		w.phase("shop/2", core.RolloutFailed)
 		w.rest("shop", 1, 3)
-		if got := w.instances("shop"); strings.Join(got, " ") != strings.Join(before, " ") {
+		if got := w.instances(); strings.Join(got, " ") != strings.Join(before, " ") {
 			t.Errorf("instances %v became %v", before, got)
 		}
 		r, _ := state.Rollouts.Get(w.state.View(), "shop/2")
@@ -187,10 +187,10 @@ func TestSupersedeScaleReplaceDelete(t *testing.T) {
 		}
 		w.rest("shop", 3, 1)
 
-		old := w.instances("shop")[0]
+		old := w.instances()[0]
 		_, err = w.ops.ReplaceInstance(w.ctx, ann(), old)
 		w.must(err)
-		w.until("another instance", func(*state.View) bool { now := w.instances("shop"); return len(now) == 1 && now[0] != old })
+		w.until("another instance", func(*state.View) bool { now := w.instances(); return len(now) == 1 && now[0] != old })
 		w.rest("shop", 3, 1)
 
 		_, err = w.ops.Rollback(w.ctx, ann(), "shop", 1) // cold
@@ -222,7 +222,7 @@ func TestInstanceAndDriverTrouble(t *testing.T) {
 		w := newWorld(t)
 		w.apply(version("shop", 1, 3))
 		w.rest("shop", 1, 3)
-		lost := w.instances("shop")[1]
+		lost := w.instances()[1]
 		w.set(func() { w.missing[lost] = true })
 		w.until("it leaves", func(v *state.View) bool { return state.Instances.Seq(v, lost) == 0 })
 		w.rest("shop", 1, 3)
@@ -255,8 +255,10 @@ func TestManyServicesGoOnBesideABrokenOne(t *testing.T) {
 			svc, _ := state.Services.Get(tx, "basket")
 			svc.Revision, svc.Rollouts = 9, svc.Rollouts+1
 			state.Services.Put(tx, "basket", svc)
-			state.Rollouts.Put(tx, core.RolloutID("basket", svc.Rollouts), core.Rollout{Format: core.Format, Service: "basket", Number: svc.Rollouts,
-				Kind: core.RolloutDeploy, From: 1, FromCount: 1, To: 9, Phase: core.RolloutProvisioning, Started: time.Now(), Deadline: time.Now().Add(time.Minute)})
+			state.Rollouts.Put(tx, core.RolloutID("basket", svc.Rollouts), core.Rollout{
+				Format: core.Format, Service: "basket", Number: svc.Rollouts,
+				Kind: core.RolloutDeploy, From: 1, FromCount: 1, To: 9, Phase: core.RolloutProvisioning, Started: time.Now(), Deadline: time.Now().Add(time.Minute),
+			})
 		})
 		w.apply(version("shop", 2, 2))
 		w.rest("shop", 2, 2)

@@ -247,8 +247,10 @@ func (w *world) carry(tx *state.Tx, name string) {
 		}
 		return // reported with the next look
 	}
-	s := core.RouteStatus{Format: core.Format, Route: name, Node: "n1", Driver: "proxy", Target: "local",
-		Generation: route.Generation, Removed: route.Removed}
+	s := core.RouteStatus{
+		Format: core.Format, Route: name, Node: "n1", Driver: "proxy", Target: "local",
+		Generation: route.Generation, Removed: route.Removed,
+	}
 	for id, inst := range state.Instances.By(tx, state.ByService, route.Service) {
 		if inst.Desired == core.DesiredDrain && !w.quietFor[id] {
 			s.Quiet = append(s.Quiet, id)
@@ -365,10 +367,10 @@ func (w *world) orphans() {
 	}
 }
 
-// instances are the ids of a service's instances that are wanted to run, sorted.
-func (w *world) instances(service string) []string {
+// instances are the ids of the shop's instances that are wanted to run, sorted.
+func (w *world) instances() []string {
 	var ids []string
-	for id, inst := range state.Instances.By(w.state.View(), state.ByService, service) {
+	for id, inst := range state.Instances.By(w.state.View(), state.ByService, "shop") {
 		if inst.Desired == core.DesiredRun {
 			ids = append(ids, id)
 		}

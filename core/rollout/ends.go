@@ -109,13 +109,15 @@ func (p *planner) whyBack(r *core.Rollout) *core.Failure {
 	}
 	t := p.tally(r.To)
 	for _, c := range []class{classOver, classBad} {
-		for _, i := range t.of(c) {
-			if f := p.told(i); f != nil {
-				return f
-			}
-			inst := &p.v.Instances[i]
-			return &core.Failure{Message: inst.ID + " on " + inst.Node + ": not healthy any more"}
+		if t.count(c) == 0 {
+			continue
 		}
+		i := t.of(c)[0]
+		if f := p.told(i); f != nil {
+			return f
+		}
+		inst := &p.v.Instances[i]
+		return &core.Failure{Message: inst.ID + " on " + inst.Node + ": not healthy any more"}
 	}
 	if r.Phase == core.RolloutBaking {
 		return p.tooManyErrors(r)

@@ -122,7 +122,7 @@ func (m *machine) checkStored() {
 	}
 	open := 0
 	for n, r := range m.rollouts {
-		if r.Phase < m.phases[n] && !(m.phases[n] == core.RolloutRetiring && r.Phase == core.RolloutSucceeded) {
+		if r.Phase < m.phases[n] && (m.phases[n] != core.RolloutRetiring || r.Phase != core.RolloutSucceeded) {
 			m.t.Fatalf("rollout %d went from %s to %s", n, m.phases[n], r.Phase)
 		}
 		m.phases[n] = r.Phase

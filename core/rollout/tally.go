@@ -33,9 +33,6 @@ func (t *tally) count(c class) int {
 // healthy is how many serve or could.
 func (t *tally) healthy() int { return t.count(classHealthy) + t.count(classReplaced) }
 
-// live is how many are there, and wanted to be.
-func (t *tally) live() int { return t.healthy() + t.count(classPending) + t.count(classBad) }
-
 // tally returns that of a revision, never nil.
 func (p *planner) tally(revision int) *tally {
 	t := p.tallies[revision]

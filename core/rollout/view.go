@@ -40,14 +40,15 @@ type Target struct {
 }
 
 // With returns the view as it is after an operator's change.
-func (v View) With(c Change) View {
-	v.Service = c.Service
+func (v *View) With(c Change) View {
+	w := *v
+	w.Service = c.Service
 	if c.Begun != nil {
-		v.Rollout, v.Checks = c.Begun, nil
+		w.Rollout, w.Checks = c.Begun, nil
 	} else if c.Ended != nil {
-		v.Rollout = c.Ended
+		w.Rollout = c.Ended
 	}
-	return v
+	return w
 }
 
 // current is the rollout in progress, or nil.

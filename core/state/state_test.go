@@ -36,8 +36,8 @@ func following(t *testing.T, store state.Source) *state.State {
 	return s
 }
 
-func service(name string, count int) core.Service {
-	return core.Service{Format: core.Format, Name: name, Count: count}
+func web(count int) core.Service {
+	return core.Service{Format: core.Format, Name: "web", Count: count}
 }
 
 func instance(id, service, node string) core.Instance {
@@ -57,7 +57,7 @@ func TestUpdateIsSeenWhenItReturns(t *testing.T) {
 	s := following(t, coretest.NewStore())
 	before := s.View()
 	receipt := update(t, s, func(tx *state.Tx) {
-		state.Services.Put(tx, "web", service("web", 3))
+		state.Services.Put(tx, "web", web(3))
 		if got, ok := state.Services.Get(tx, "web"); !ok || got.Count != 3 {
 			t.Error("a transaction does not see its own write")
 		}
@@ -80,21 +80,21 @@ func TestUpdateWithoutWritesProposesNothing(t *testing.T) {
 	store := coretest.NewStore()
 	s := following(t, store)
 	receipt := update(t, s, func(tx *state.Tx) {
-		state.Services.Put(tx, "web", service("web", 1))
+		state.Services.Put(tx, "web", web(1))
 		state.Services.Delete(tx, "web")
 	})
 	if receipt.Seq != 0 || store.Seq() != 0 {
 		t.Errorf("%+v, the log has %d records", receipt, store.Seq())
 	}
 	mine := errors.New("mine")
-	if _, err := s.Update(t.Context(), meta, func(*state.Tx) error { return mine }); err != mine {
+	if _, err := s.Update(t.Context(), meta, func(*state.Tx) error { return mine }); !errors.Is(err, mine) || err.Error() != "mine" {
 		t.Errorf("the function's error became %v", err)
 	}
 }
 
 func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	s := following(t, coretest.NewStore())
-	update(t, s, func(tx *state.Tx) { state.Services.Put(tx, "web", service("web", 0)) })
+	update(t, s, func(tx *state.Tx) { state.Services.Put(tx, "web", web(0)) })
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
@@ -133,13 +133,13 @@ func TestUpdateTriesAgainOnAReplicaThatIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &late{Store: coretest.NewStore()}
 		s := following(t, store)
-		update(t, s, func(tx *state.Tx) { state.Services.Put(tx, "web", service("web", 1)) })
+		update(t, s, func(tx *state.Tx) { state.Services.Put(tx, "web", web(1)) })
 		if store.tries != 3 {
 			t.Errorf("%d tries", store.tries)
 		}
 		store.tries = -1000
 		_, err := s.Update(t.Context(), meta, func(tx *state.Tx) error {
-			state.Services.Put(tx, "web", service("web", 2))
+			state.Services.Put(tx, "web", web(2))
 			return nil
 		})
 		if !core.IsConflict(err) || !strings.Contains(err.Error(), "test: ") {
@@ -156,7 +156,7 @@ func TestRequestIDIsAnsweredOnce(t *testing.T) {
 		if state.Services.Seq(tx, "web") != 0 {
 			return core.Errorf(core.CodeConflict, "it is there")
 		}
-		state.Services.Put(tx, "web", service("web", 1))
+		state.Services.Put(tx, "web", web(1))
 		return nil
 	}
 	first, err := s.Update(t.Context(), once, add)
@@ -215,7 +215,7 @@ func TestIndexes(t *testing.T) {
 func TestLoadFindsWhatWasThereBefore(t *testing.T) {
 	store := coretest.NewStore()
 	update(t, following(t, store), func(tx *state.Tx) {
-		state.Services.Put(tx, "web", service("web", 3))
+		state.Services.Put(tx, "web", web(3))
 		state.Routes.Put(tx, "front", core.Route{Format: core.Format, Name: "front", Service: "web"})
 		state.RouteStatuses.Put(tx, "front@n1/local", core.RouteStatus{Format: core.Format, Route: "front", Node: "n1"})
 	})
@@ -240,7 +240,9 @@ func TestLoadFindsWhatWasThereBefore(t *testing.T) {
 		}
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run ended with %v", err)
+	}
 	if err := state.New(store).Ready(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("ready before it runs: %v", err)
 	}
@@ -286,7 +288,7 @@ func TestHistory(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		update(t, s, func(tx *state.Tx) {
 			tx.Describe("service.scale", fmt.Sprint("to ", n))
-			state.Services.Put(tx, "web", service("web", n))
+			state.Services.Put(tx, "web", web(n))
 		})
 	}
 	then, err := state.Services.At(t.Context(), s, "web", 2)

@@ -150,7 +150,8 @@ func decodeAs[T any](format func(*T) int) decoder {
 		if err := json.Unmarshal(data, &v); err != nil {
 			return nil, 0, err
 		}
-		return v, format(&v), nil
+		n := format(&v)
+		return v, n, nil
 	}
 }
 
