@@ -100,14 +100,13 @@ func (m *measured) add(b benchmark, dir string, length time.Duration) (err error
 	return nil
 }
 
-func appendAndSync(dir string, length time.Duration) ([]time.Duration, time.Duration, error) {
+func appendAndSync(dir string, length time.Duration) (latencies []time.Duration, took time.Duration, err error) {
 	file, err := os.OpenFile(filepath.Join(dir, "raw"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer file.Close()
+	defer func() { err = errors.Join(err, file.Close()) }()
 	value := make([]byte, valueBytes)
-	var latencies []time.Duration
 	begin := time.Now()
 	for last := begin; last.Sub(begin) < length; {
 		if _, err := file.Write(value); err != nil {
