@@ -66,7 +66,7 @@ func (a *adapter) Snapshot() (raft.FSMSnapshot, error) { return emptySnapshot{},
 
 // Restore implements raft.FSM: Open, just before, has chosen the file.
 func (a *adapter) Restore(source io.ReadCloser) error {
-	defer source.Close()
+	defer source.Close() //nolint:errcheck // has nothing in it
 	a.mu.Lock()
 	incoming := a.incoming
 	ok := a.chosen && incoming != nil

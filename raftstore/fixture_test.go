@@ -81,12 +81,11 @@ func checkFixture(t *testing.T, s *Store, want fixture, added uint64) {
 
 func untar(t *testing.T, path, dir string) {
 	t.Helper()
-	file, err := os.Open(path)
+	packed, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	unpacked, err := gzip.NewReader(file)
+	unpacked, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,8 +114,11 @@ func writeFixture(t *testing.T, base string) {
 	for i := range 12 {
 		write(t, s, fmt.Sprint(i), "value")
 		if i == 7 {
-			if _, err := s.Propose(t.Context(), core.Txn{Meta: core.Meta{Principal: "p", Verb: "v"},
-				Ops: []core.Op{{Kind: core.KindService, ID: "3", Delete: true, IfSeq: core.AnySeq}}}); err != nil {
+			gone := core.Txn{
+				Meta: core.Meta{Principal: "p", Verb: "v"},
+				Ops:  []core.Op{{Kind: core.KindService, ID: "3", Delete: true, IfSeq: core.AnySeq}},
+			}
+			if _, err := s.Propose(t.Context(), gone); err != nil {
 				t.Fatal(err)
 			}
 		}

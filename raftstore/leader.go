@@ -23,7 +23,14 @@ type leadership struct {
 
 func (l *leadership) init() { l.changed = make(chan struct{}) }
 
-func (l *leadership) set(term context.Context) {
+func (l *leadership) set(term context.Context) { l.change(term) }
+
+func (l *leadership) clear() {
+	var none context.Context
+	l.change(none)
+}
+
+func (l *leadership) change(term context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.term = term
@@ -44,7 +51,7 @@ func (s *Store) followLeadership(notices <-chan bool) {
 	lose := func() {
 		end()
 		s.queue.pause(s.notLeader())
-		s.leader.set(nil)
+		s.leader.clear()
 	}
 	defer lose()
 	for {

@@ -82,7 +82,11 @@ func TestFullTail(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { d.close() })
+			t.Cleanup(func() {
+				if err := d.close(); err != nil {
+					t.Error(err)
+				}
+			})
 			path, want := fullTail(t, d)
 			if torn {
 				data, err := os.ReadFile(path)

@@ -136,7 +136,11 @@ func TestJoinWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	if _, err := s.Propose(ctx, writeTxn("a", "x")); core.CodeOf(err) != core.CodeNotLeader {
 		t.Fatalf("got %v", err)
 	}

@@ -212,12 +212,12 @@ func TestStalledDisk(t *testing.T) {
 		release := make(chan struct{})
 		result := make(chan error, 1)
 		go func() { result <- l.watch("append", func() error { <-release; return nil }) }()
-		time.Sleep(19 * time.Second)
+		<-time.After(19 * time.Second)
 		synctest.Wait()
 		if len(failed) != 0 {
 			t.Fatal("the store gave up too early")
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		if err := <-failed; !strings.Contains(err.Error(), "20s") {
 			t.Fatalf("got %v", err)
 		}

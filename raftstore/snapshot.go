@@ -188,7 +188,7 @@ func (s *Store) install(incoming *fsm.Incoming) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	stat, err := file.Stat()
 	if err != nil {
 		return err

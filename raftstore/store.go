@@ -168,7 +168,7 @@ func (s *Store) start() (err error) {
 // newIdentity makes the identity of a new cluster.
 func (s *Store) newIdentity() fsm.Identity {
 	var id [8]byte
-	rand.Read(id[:]) //nolint:errcheck // never fails
+	rand.Read(id[:]) // never fails
 	name := s.config.Cluster
 	if name == "" {
 		name = defaultCluster
@@ -185,7 +185,11 @@ func (s *Store) fail(err error) {
 		s.failed <- err
 		close(s.failed)
 		s.stop(err)
-		go s.shutdownRaft() // not here: fail is called by goroutines that the shutdown waits for
+		go func() { // not here: fail is called by goroutines that the shutdown waits for
+			if err := s.shutdownRaft(); err != nil {
+				s.config.Logger.Error("the store has not ended", "error", err)
+			}
+		}()
 	})
 }
 

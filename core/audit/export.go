@@ -66,8 +66,8 @@ func exportRecords(ctx context.Context, out *bufio.Writer, source core.Feed, siz
 		line = append(line, ' ')
 		line = appendHex(line, record.LeafHash)
 		line = append(line, '\n')
-		out.Write(line)
-		out.Write(record.Raw)
+		_, _ = out.Write(line)
+		_, _ = out.Write(record.Raw)
 		if err := out.WriteByte('\n'); err != nil { // bufio keeps the first error
 			return fmt.Errorf("export: %w", err)
 		}

@@ -93,7 +93,8 @@ func (e *exportReader) header() (exportHeader, error) {
 	if h.records, err = strconv.ParseUint(string(count), 10, 64); !ok || err != nil {
 		return h, corrupt("byte %d: want the line \"records COUNT\"", e.line)
 	}
-	return h, e.checkpoints(&h)
+	err = e.checkpoints(&h)
+	return h, err
 }
 
 // checkpoints reads the checkpoint frames; a line that begins a record or the end is left unread.

@@ -73,7 +73,7 @@ func (m *Machine) commit(entries []Entry) (*batch, [][]Outcome, error) {
 
 // batch is one transaction of the file.
 type batch struct {
-	state, records, tree_, objects, history, requests *bolt.Bucket
+	state, records, leaves, objects, history, requests *bolt.Bucket
 
 	position Position
 	identity Identity
@@ -87,11 +87,11 @@ const sequentialFill = 1.0
 
 func newBatch(tx *bolt.Tx, position Position, identity Identity, tree audit.Frontier) *batch {
 	b := &batch{
-		state: tx.Bucket(bucketState), records: tx.Bucket(bucketRecords), tree_: tx.Bucket(bucketTree),
+		state: tx.Bucket(bucketState), records: tx.Bucket(bucketRecords), leaves: tx.Bucket(bucketTree),
 		objects: tx.Bucket(bucketObjects), history: tx.Bucket(bucketHistory), requests: tx.Bucket(bucketRequests),
 		position: position, identity: identity, origin: identity.Origin(), tree: tree.Clone(),
 	}
-	b.records.FillPercent, b.tree_.FillPercent = sequentialFill, sequentialFill
+	b.records.FillPercent, b.leaves.FillPercent = sequentialFill, sequentialFill
 	return b
 }
 
@@ -171,7 +171,7 @@ func (b *batch) replay(id []byte) (core.Receipt, bool, error) {
 		return core.Receipt{}, false, nil
 	}
 	seq := binary.BigEndian.Uint64(value)
-	leaf := b.tree_.Get(seqKey(seq))
+	leaf := b.leaves.Get(seqKey(seq))
 	if len(leaf) < hashSize {
 		return core.Receipt{}, false, damaged("request id %q: record %d is not in the tree", id, seq)
 	}
@@ -219,7 +219,7 @@ func (b *batch) write(raw []byte) (Outcome, error) {
 	if err := b.records.Put(seqKey(seq), raw); err != nil {
 		return Outcome{}, err
 	}
-	if err := b.tree_.Put(seqKey(seq), hashes); err != nil {
+	if err := b.leaves.Put(seqKey(seq), hashes); err != nil {
 		return Outcome{}, err
 	}
 	for i := range b.view.Ops {

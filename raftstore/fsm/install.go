@@ -120,7 +120,7 @@ func (in *Incoming) Rename(identity Identity, lineage func(old core.TreeHead, la
 		}
 		b := newBatch(tx, position, identity, tree)
 		outcome, err := b.record(raw)
-		if err = errors.Join(err, outcome.Err); err != nil {
+		if err := errors.Join(err, outcome.Err); err != nil {
 			return err
 		}
 		return b.finish()

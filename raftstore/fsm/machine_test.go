@@ -27,8 +27,15 @@ func openAt(t testing.TB, path string, options Options) *Machine {
 func open(t testing.TB, options Options) *Machine {
 	t.Helper()
 	m := openAt(t, filepath.Join(t.TempDir(), "state.db"), options)
-	t.Cleanup(func() { m.Close() })
+	t.Cleanup(func() { shut(t, m) })
 	return m
+}
+
+func shut(t testing.TB, m *Machine) {
+	t.Helper()
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func encode(t testing.TB, at int64, requestID string, ops ...core.Op) []byte {
@@ -50,13 +57,13 @@ func del(id string, ifSeq uint64) core.Op {
 	return core.Op{Kind: core.KindService, ID: id, Delete: true, IfSeq: ifSeq}
 }
 
-func identityEntry(t testing.TB, index uint64) Entry {
+func identityEntry(t testing.TB) Entry {
 	t.Helper()
 	data, err := EncodeIdentity(Identity{Cluster: "test", ID: "0123", Generation: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Entry{Index: index, Term: 1, Data: data}
+	return Entry{Index: 1, Term: 1, Data: data}
 }
 
 func group(index uint64, records ...[]byte) Entry {
@@ -82,7 +89,7 @@ func verify(t testing.TB, m *Machine) {
 func TestApply(t *testing.T) {
 	m := open(t, Options{})
 	outcomes := apply(t, m,
-		identityEntry(t, 1),
+		identityEntry(t),
 		Entry{Index: 2, Term: 1, Type: Configuration, Data: []byte("members")},
 		group(4, encode(t, 5, "r1", put("a", 0)), encode(t, 5, "", put("a", 0)), encode(t, 6, "r1", put("a", 0)), encode(t, 4, "", put("b", 0))),
 	)
@@ -112,14 +119,14 @@ func TestApply(t *testing.T) {
 // TestAppliedEntriesAreSkipped is what happens at every start: Raft hands in its log again.
 func TestAppliedEntriesAreSkipped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	entries := []Entry{identityEntry(t, 1), group(2, encode(t, 1, "", put("a", core.AnySeq))), group(3, encode(t, 2, "", put("a", core.AnySeq)))}
+	entries := []Entry{identityEntry(t), group(2, encode(t, 1, "", put("a", core.AnySeq))), group(3, encode(t, 2, "", put("a", core.AnySeq)))}
 	m := openAt(t, path, Options{})
 	apply(t, m, entries[:2]...)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}
 	m = openAt(t, path, Options{})
-	defer m.Close()
+	defer shut(t, m)
 	outcomes := apply(t, m, entries...)
 	if outcomes[1] != nil || len(outcomes[2]) != 1 || m.Position().Seq != 2 {
 		t.Fatalf("outcomes %+v, at %+v", outcomes, m.Position())
@@ -133,7 +140,7 @@ func TestAppliedEntriesAreSkipped(t *testing.T) {
 
 func TestUnknownCommandStops(t *testing.T) {
 	m := open(t, Options{})
-	apply(t, m, identityEntry(t, 1))
+	apply(t, m, identityEntry(t))
 	for _, data := range [][]byte{{99}, {}, {commandGroup, 200}, EncodeGroup([][]byte{[]byte("no record")})} {
 		m.failure = nil
 		_, err := m.Apply([]Entry{group(2, encode(t, 1, "", put("a", 0))), {Index: 3, Term: 1, Data: data}})
@@ -154,7 +161,7 @@ func TestUnknownCommandStops(t *testing.T) {
 
 func TestWindow(t *testing.T) {
 	m := open(t, Options{Window: 3})
-	apply(t, m, identityEntry(t, 1))
+	apply(t, m, identityEntry(t))
 	write := func(index uint64, id string) core.Receipt {
 		out := apply(t, m, group(index, encode(t, 1, id, put("a", core.AnySeq))))
 		return out[0][0].Receipt
@@ -178,16 +185,16 @@ func TestWindow(t *testing.T) {
 func TestAdvance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	m := openAt(t, path, Options{})
-	apply(t, m, identityEntry(t, 1))
+	apply(t, m, identityEntry(t))
 	if err := m.Advance(10, 2); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Advance(5, 1); err != nil {
 		t.Fatal(err)
 	}
-	m.Close()
+	shut(t, m)
 	m = openAt(t, path, Options{})
-	defer m.Close()
+	defer shut(t, m)
 	if p := m.Position(); p.RaftIndex != 10 || p.RaftTerm != 2 {
 		t.Fatalf("at %+v", p)
 	}
@@ -198,14 +205,14 @@ func TestAdvance(t *testing.T) {
 
 func TestOpenTwice(t *testing.T) {
 	m := open(t, Options{})
-	apply(t, m, identityEntry(t, 1), group(2, encode(t, 1, "", put("a", 0))))
+	apply(t, m, identityEntry(t), group(2, encode(t, 1, "", put("a", 0))))
 	if _, err := os.Stat(m.path + ".new"); !os.IsNotExist(err) {
 		t.Fatalf("creation left its temporary file: %v", err)
 	}
 	if _, err := m.Get(core.KindService, "a", 0); err != nil {
 		t.Fatal(err)
 	}
-	m.Close()
+	shut(t, m)
 	if _, err := m.Get(core.KindService, "a", 0); core.CodeOf(err) != core.CodeUnavailable {
 		t.Fatalf("read of a closed machine: %v", err)
 	}
@@ -233,7 +240,7 @@ func content(t testing.TB, m *Machine) string {
 }
 
 func drawLog(r *rapid.T, t testing.TB) []Entry {
-	entries := []Entry{identityEntry(t, 1)}
+	entries := []Entry{identityEntry(t)}
 	at, seq := int64(0), uint64(0)
 	for index := uint64(2); index < 2+uint64(rapid.IntRange(1, 12).Draw(r, "entries")); index++ {
 		var records [][]byte
@@ -259,14 +266,16 @@ func drawLog(r *rapid.T, t testing.TB) []Entry {
 // TestAnyBatchingGivesTheSameState applies one log entry by entry, at once, in random batches and with
 // restarts in between.
 func TestAnyBatchingGivesTheSameState(t *testing.T) {
+	run := 0
 	rapid.Check(t, func(r *rapid.T) {
 		entries := drawLog(r, t)
-		dir, err := os.MkdirTemp(t.TempDir(), "run")
-		if err != nil {
+		run++
+		dir := filepath.Join(t.TempDir(), fmt.Sprint(run))
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			r.Fatal(err)
 		}
 		one := openAt(t, filepath.Join(dir, "one"), Options{Window: 5})
-		defer one.Close()
+		defer shut(t, one)
 		apply(t, one, entries...)
 		verify(t, one)
 
@@ -276,11 +285,11 @@ func TestAnyBatchingGivesTheSameState(t *testing.T) {
 			apply(t, other, rest[:n]...)
 			rest = rest[n:]
 			if rapid.IntRange(0, 3).Draw(r, "restart") == 0 {
-				other.Close()
+				shut(t, other)
 				other = openAt(t, filepath.Join(dir, "other"), Options{})
 			}
 		}
-		defer other.Close()
+		defer shut(t, other)
 		if a, b := content(t, one), content(t, other); a != b {
 			r.Fatalf("at once:\n%s\nin batches:\n%s", a, b)
 		}
@@ -289,13 +298,15 @@ func TestAnyBatchingGivesTheSameState(t *testing.T) {
 
 // TestReplayingTheRecordsRebuildsTheState feeds nothing but the records to a new machine.
 func TestReplayingTheRecordsRebuildsTheState(t *testing.T) {
+	run := 0
 	rapid.Check(t, func(r *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "run")
-		if err != nil {
+		run++
+		dir := filepath.Join(t.TempDir(), fmt.Sprint(run))
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			r.Fatal(err)
 		}
 		one := openAt(t, filepath.Join(dir, "one"), Options{Window: 100})
-		defer one.Close()
+		defer shut(t, one)
 		apply(t, one, drawLog(r, t)...)
 		records, _, err := one.Records(0, 1000, 1<<30)
 		if err != nil {
@@ -306,8 +317,8 @@ func TestReplayingTheRecordsRebuildsTheState(t *testing.T) {
 			raws = append(raws, record.Raw)
 		}
 		other := openAt(t, filepath.Join(dir, "other"), Options{Window: 100})
-		defer other.Close()
-		apply(t, other, identityEntry(t, 1), Entry{Index: one.Position().RaftIndex, Term: 1, Data: EncodeGroup(raws)})
+		defer shut(t, other)
+		apply(t, other, identityEntry(t), Entry{Index: one.Position().RaftIndex, Term: 1, Data: EncodeGroup(raws)})
 		if a, b := content(t, one), content(t, other); a != b {
 			r.Fatalf("original:\n%s\nreplayed:\n%s", a, b)
 		}

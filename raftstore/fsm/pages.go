@@ -130,7 +130,8 @@ func (p *pages) page(id uint64) (*page, error) {
 	}
 	pg := &page{id: id, bytes: (overflow + 1) * p.size, flags: order.Uint16(data[8:]), count: uint64(order.Uint16(data[10:])), data: data}
 	pg.more = func(offset, n uint64) ([]byte, error) { return p.read(id*p.size+offset, n) }
-	return pg, pg.elements()
+	err = pg.elements()
+	return pg, err
 }
 
 // elements makes sure that all elements are in the page, and in data.
