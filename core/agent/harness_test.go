@@ -23,13 +23,14 @@ const cluster = "0123456789abcdef"
 // node is one node's agent over an in-memory store and drivers without a backend. Store and backends
 // outlive the agent, which can be stopped and started again.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	store   *coretest.Store
 	state   *state.State
 	compute *compute
 	traffic *traffic
 	host    *host
 	bubble  bool // the clock is a synctest bubble's
+	quiet   bool // log nothing
 
 	stop func()
 }
@@ -49,7 +50,7 @@ func newNodeInRealTime(t *testing.T) *node {
 	return n
 }
 
-func makeNode(t *testing.T, options ...coretest.Option) *node {
+func makeNode(t testing.TB, options ...coretest.Option) *node {
 	n := &node{
 		t: t, store: coretest.NewStore(options...),
 		compute: &compute{NoopCompute: sdktest.NewNoopCompute(nil)},
@@ -63,9 +64,13 @@ func makeNode(t *testing.T, options ...coretest.Option) *node {
 func (n *node) start() {
 	ctx, cancel := context.WithCancel(n.t.Context())
 	n.state = state.New(n.store)
+	level := hclog.Debug
+	if n.quiet {
+		level = hclog.Off
+	}
 	a := agent.New(agent.Config{
 		Node: "n1", Version: "1.0.0", Cluster: cluster, Generation: 1, State: n.state, Host: n.host,
-		Logger: hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: n.t.Output()}),
+		Logger: hclog.New(&hclog.LoggerOptions{Level: level, Output: n.t.Output()}),
 	})
 	var group sync.WaitGroup
 	group.Go(func() { _ = n.state.Run(ctx) })

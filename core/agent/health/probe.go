@@ -47,7 +47,7 @@ func NewProber(check core.HealthCheck, addresses map[string]string) (Prober, err
 }
 
 func probeTCP(ctx context.Context, address string, timeout time.Duration) error {
-	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
+	conn, err := (&net.Dialer{Timeout: timeout, KeepAlive: -1}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", address, cause(err, timeout))
 	}
@@ -82,7 +82,7 @@ func newHTTPProber(check core.HealthCheck, address string) (Prober, error) {
 
 func roundTrip(ctx context.Context, req *http.Request, timeout time.Duration) (int, error) {
 	deadline := time.Now().Add(timeout)
-	conn, err := (&net.Dialer{Deadline: deadline}).DialContext(ctx, "tcp", req.URL.Host)
+	conn, err := (&net.Dialer{Deadline: deadline, KeepAlive: -1}).DialContext(ctx, "tcp", req.URL.Host)
 	if err != nil {
 		return 0, err
 	}

@@ -3,6 +3,7 @@ package health_test
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -64,4 +65,36 @@ func TestRunJoinsChecks(t *testing.T) {
 	if len(verdicts) != 3 || !verdicts[0].Healthy || verdicts[1].Reason != want || !verdicts[2].Healthy {
 		t.Errorf("verdicts %+v", verdicts)
 	}
+}
+
+// However many instances there are, a daemon at rest wakes up a few times a second for their probes.
+func TestProbesOfHealthyInstancesShareTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		times := map[time.Time]int{}
+		var mu sync.Mutex
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var group sync.WaitGroup
+		for range 100 {
+			group.Go(func() {
+				health.Loop(ctx, check, func(context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					times[time.Now()]++
+					return nil
+				})
+			})
+		}
+		group.Wait()
+		probes := 0
+		for _, n := range times {
+			probes += n
+		}
+		if probes < 100*58 || probes > 100*62 {
+			t.Errorf("%d probes of 100 instances in a minute, want one a second each", probes)
+		}
+		if wakes := len(times); wakes > 100+5*60 { // the first of each is on its own
+			t.Errorf("woken up %d times in a minute", wakes)
+		}
+	})
 }
