@@ -11,32 +11,26 @@ import (
 	"github.com/instarhq/instar/e2e/node"
 )
 
-// vendorDriver builds testdata/vendor-driver as a vendor does: as a module of its own, outside of the
-// repository, which requires the sdk and nothing else of instar.
+// vendorDriver builds examples/driver-compute-static as a vendor would: outside of the repository, as a
+// module of its own, which requires the sdk and nothing else of instar.
 func vendorDriver(t *testing.T) string {
 	t.Helper()
 	module := t.TempDir()
-	if err := os.CopyFS(module, os.DirFS("testdata/vendor-driver")); err != nil {
+	if err := os.CopyFS(module, os.DirFS("../examples/driver-compute-static")); err != nil {
 		t.Fatal(err)
 	}
-	sums, err := os.ReadFile(filepath.Join(built.repository, "sdk", "go.sum"))
-	if err != nil {
-		t.Fatal(err)
+	edit := exec.Command("go", "mod", "edit", "-replace", "github.com/instarhq/instar/sdk="+filepath.Join(built.repository, "sdk"))
+	edit.Dir = module
+	if out, err := edit.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	definition := fmt.Sprintf("module vendor.example/pages\n\ngo 1.26.0\n\nrequire github.com/instarhq/instar/sdk v0.0.0\n\n"+
-		"replace github.com/instarhq/instar/sdk => %s/sdk\n", built.repository)
-	for name, data := range map[string][]byte{"go.mod": []byte(definition), "go.sum": sums} {
-		if err := os.WriteFile(filepath.Join(module, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	binary := filepath.Join(module, "bin", "instar-compute-pages")
-	build := exec.Command("go", "build", "-mod=mod", "-o", binary, ".")
+	binary := filepath.Join(module, "bin", "instar-compute-static")
+	build := exec.Command("go", "build", "-o", binary, ".")
 	build.Dir = module
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the vendor's driver: %v\n%s", err, out)
 	}
-	list := exec.Command("go", "list", "-mod=mod", "-deps", ".")
+	list := exec.Command("go", "list", "-deps", ".")
 	list.Dir = module
 	deps, err := list.Output()
 	if err != nil {
@@ -67,35 +61,39 @@ func TestVendorDriver(t *testing.T) {
 			t.Fatalf("instard lock: %v\n%s", err, out)
 		}
 	})
-	if out := c.must("driver", "list"); !strings.Contains(out, "pages") {
+	if out := c.must("driver", "list"); !strings.Contains(out, "static") {
 		t.Errorf("driver list does not have it:\n%s", out)
 	}
-	if out := c.must("driver", "docs", "pages"); !strings.Contains(out, "What stands above the text.") {
+	if out := c.must("driver", "docs", "static"); !strings.Contains(out, "headers") {
 		t.Errorf("driver docs does not document it:\n%s", out)
 	}
-	page := filepath.Join(t.TempDir(), "page.txt")
-	if err := os.WriteFile(page, []byte("hello from a vendor"), 0o644); err != nil {
+	site := t.TempDir()
+	if err := os.WriteFile(filepath.Join(site, "index.html"), []byte("hello from a vendor"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := c.must("driver", "verify", "-artifact", page, "-missing", page+".not", "-port", "http", binary)
+	out := c.must("driver", "verify", "-artifact", site, "-missing", site+".not", "-port", "http", binary)
 	if !strings.Contains(out, "I4: create is idempotent across driver processes") {
 		t.Errorf("driver verify does not name its checks:\n%s", out)
 	}
-	spec := filepath.Join(t.TempDir(), "pages.hcl")
-	if err := os.WriteFile(spec, []byte(fmt.Sprintf(pagesSpec, page, c.listen)), 0o600); err != nil {
+	spec := filepath.Join(t.TempDir(), "docs.hcl")
+	if err := os.WriteFile(spec, []byte(fmt.Sprintf(vendorSpec, site, c.listen)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.must("apply", "-yes", spec)
-	if got := fetch(t, "http://"+c.listen+"/"); got != "Title\nhello from a vendor" {
+	if got := fetch(t, "http://"+c.listen+"/"); got != "hello from a vendor" {
 		t.Errorf("the page shows %q", got)
 	}
-	if code, out := c.instar("apply", "-yes", "-var", "title=[]", spec); code == 0 {
-		t.Errorf("an undeclared variable is accepted:\n%s", out)
+	wrong := strings.Replace(fmt.Sprintf(vendorSpec, site, c.listen), "headers", "heders", 1)
+	if err := os.WriteFile(spec, []byte(wrong), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := c.instar("apply", "-yes", spec); code != 1 || !strings.Contains(out, "docs.hcl:5") || !strings.Contains(out, "heders") {
+		t.Errorf("an attribute that the driver does not have: exit code %d, want 1 and the place\n%s", code, out)
 	}
 	if err := c.node.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if got := fetch(t, "http://"+c.listen+"/"); got != "Title\nhello from a vendor" {
+	if got := fetch(t, "http://"+c.listen+"/"); got != "hello from a vendor" {
 		t.Errorf("without the daemon the page shows %q", got)
 	}
 	if err := c.node.Start(t.Context()); err != nil {
@@ -108,22 +106,22 @@ cluster     = "vendor"
 plugin_dirs = [%q]
 node { name = "n1" }
 compute "process" "local" {}
-compute "pages" "vendor" {}
+compute "static" "vendor" {}
 traffic "proxy" "local" {}
 `
 
-const pagesSpec = `
-service "pages" {
+const vendorSpec = `
+service "docs" {
   count = 2
   artifact { source = %q }
-  compute "pages" { title = "Title" }
+  compute "static" { headers = { "X-Vendor" = "of ${instance.id}" } }
   port "http" {}
   health "http" {
     path        = "/"
     interval    = "200ms"
     healthy_for = "400ms"
   }
-  route "pages" { listen = %q }
+  route "docs" { listen = %q }
   rollout { bake = "0s" }
 }
 `
