@@ -203,6 +203,9 @@ func newLaunchDir(root string) (string, error) {
 // tearDown ends the target's process, whoever launched it. The supervision has ended before.
 func (t *target) tearDown(ctx context.Context) error {
 	r := t.readRecord()
+	if r.Current != nil {
+		t.log.Info("ending the driver", "pid", r.Current.PID)
+	}
 	var errs []error
 	for _, l := range []*launched{r.Next, r.Current} {
 		if l == nil {

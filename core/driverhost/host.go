@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,21 +212,48 @@ func (h *Host) Close() error {
 	return h.guard.Close()
 }
 
-// Teardown ends the supervision and then every process: SIGTERM, and SIGKILL when ctx ends first.
+// EndOthers ends the processes of targets that have not been opened: those that a former configuration had.
+// Call it once all targets are open. What such a driver has made stays; nobody looks after it any more.
+func (h *Host) EndOthers(ctx context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock() // no target may be opened meanwhile
+	if h.closed {
+		return nil
+	}
+	return h.end(ctx, func(key targetKey) bool { return h.targets[key] == nil })
+}
+
+// Teardown ends the supervision and then every process, also those of targets that have not been opened:
+// SIGTERM, and SIGKILL when ctx ends first.
 func (h *Host) Teardown(ctx context.Context) error {
 	if !h.shut() {
 		return core.Errorf(core.CodeConflict, "the driver host is closed; its processes run on")
 	}
-	h.mu.Lock()
-	list := h.sorted()
-	h.mu.Unlock()
-	errs := make([]error, len(list)+1)
+	err := h.end(ctx, func(targetKey) bool { return true })
+	return errors.Join(err, h.guard.Close())
+}
+
+// end ends the processes of targets that nobody supervises.
+func (h *Host) end(ctx context.Context, which func(targetKey) bool) error {
+	entries, err := os.ReadDir(filepath.Join(h.cfg.StateDir, "targets"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	errs := make([]error, len(entries))
 	var group sync.WaitGroup
-	for i, t := range list {
+	for i, e := range entries {
+		key, ok := parseDir(e.Name())
+		if !ok || !which(key) {
+			continue
+		}
+		t, err := newTarget(h, key)
+		if err != nil {
+			errs[i] = err
+			continue
+		}
 		group.Go(func() { errs[i] = t.tearDown(ctx) })
 	}
 	group.Wait()
-	errs[len(list)] = h.guard.Close()
 	return errors.Join(errs...)
 }
 

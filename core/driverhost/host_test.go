@@ -175,11 +175,45 @@ func TestTeardownEndsTheProcess(t *testing.T) {
 	if err := h.Teardown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(process, 0); err == nil {
+	if !gone(process) {
 		t.Errorf("process %d still runs", process)
 	}
 	if _, err := os.Stat(filepath.Join(cfg.StateDir, "targets", "compute_good_local", "process.json")); err == nil {
 		t.Error("process.json is still there")
+	}
+}
+
+func TestEndOthersLeavesWhatIsOpen(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, install(t, "instar-compute-good", "instar-traffic-good"))
+	first, err := driverhost.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open(t, first, good("one"))
+	open(t, first, driverhost.TargetConfig{Kind: core.DriverTraffic, Driver: "good", Name: "local"})
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	compute := pid(t, cfg)
+
+	second := start(t, cfg)
+	open(t, second, driverhost.TargetConfig{Kind: core.DriverTraffic, Driver: "good", Name: "local"})
+	traffic, err := second.Traffic("good", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := traffic.Apply(t.Context(), sdk.Route{ID: "web", Generation: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.EndOthers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !gone(compute) {
+		t.Errorf("process %d of a target that is not configured any more still runs", compute)
+	}
+	if list, err := traffic.List(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("the open target has routes %v, %v", list, err)
 	}
 }
 

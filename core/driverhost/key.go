@@ -2,6 +2,7 @@ package driverhost
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/instarhq/instar/core"
 )
@@ -25,6 +26,15 @@ func (k targetKey) String() string {
 
 // dir is the target's directory, under "targets". A name cannot hold the separator.
 func (k targetKey) dir() string { return string(k.kind) + "_" + k.driver + "_" + k.name }
+
+// parseDir reads the key back from a directory's name.
+func parseDir(name string) (targetKey, bool) {
+	parts := strings.Split(name, "_")
+	if len(parts) != 3 {
+		return targetKey{}, false
+	}
+	return targetKey{core.DriverKind(parts[0]), parts[1], parts[2]}, true
+}
 
 // binaryName is what a driver's file is called.
 func binaryName(kind core.DriverKind, driver string) string {
