@@ -39,7 +39,7 @@ func runDaemon(c *cli.Context) error {
 	}
 	greet(d, c.Bool("dev"))
 	go func() {
-		<-c.Context.Done()
+		<-c.Done()
 		config.Logger.Info("stopping; drivers and instances go on. To end them, too: instard teardown -data-dir " + config.DataDir)
 		_ = d.Close() // its error comes back below
 	}()

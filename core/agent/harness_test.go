@@ -36,8 +36,8 @@ type node struct {
 }
 
 // newNode makes a node and starts its agent; it must be called in a synctest bubble.
-func newNode(t *testing.T, options ...coretest.Option) *node {
-	n := makeNode(t, options...)
+func newNode(t *testing.T) *node {
+	n := makeNode(t)
 	n.bubble = true
 	n.start()
 	return n
@@ -50,9 +50,9 @@ func newNodeInRealTime(t *testing.T) *node {
 	return n
 }
 
-func makeNode(t testing.TB, options ...coretest.Option) *node {
+func makeNode(t testing.TB) *node {
 	n := &node{
-		t: t, store: coretest.NewStore(options...),
+		t: t, store: coretest.NewStore(),
 		compute: &compute{NoopCompute: sdktest.NewNoopCompute(nil)},
 		traffic: &traffic{NoopTraffic: sdktest.NewNoopTraffic(nil), draining: map[string][]string{}, errors: map[int][2]uint64{}},
 	}
@@ -108,7 +108,7 @@ func (n *node) update(fn func(tx *state.Tx)) {
 
 // after lets time pass.
 func (n *node) after(d time.Duration) {
-	time.Sleep(d) // in a bubble: the clock jumps
+	time.Sleep(d) //nolint:forbidigo // in a bubble, where the clock jumps
 	n.settle()
 }
 
@@ -117,8 +117,9 @@ func (n *node) status(id string) core.InstanceStatus {
 	return s
 }
 
-func (n *node) routeStatus(route string) core.RouteStatus {
-	s, _ := state.RouteStatuses.Get(n.state.View(), core.RouteStatusID(route, "n1", "local"))
+// routeStatus is what has been reported of the route "shop".
+func (n *node) routeStatus() core.RouteStatus {
+	s, _ := state.RouteStatuses.Get(n.state.View(), core.RouteStatusID("shop", "n1", "local"))
 	return s
 }
 

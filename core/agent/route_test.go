@@ -22,8 +22,9 @@ func route(generation uint64, pools ...core.Pool) core.Route {
 	}
 }
 
-func pool(revision, weight int, instances ...string) core.Pool {
-	p := core.Pool{Revision: revision, Weight: weight}
+// pool is one of revision 1.
+func pool(weight int, instances ...string) core.Pool {
+	p := core.Pool{Revision: 1, Weight: weight}
 	for _, id := range instances {
 		p.Endpoints = append(p.Endpoints, core.Endpoint{Instance: id, Address: "127.0.0.1:1"})
 	}
@@ -39,8 +40,8 @@ func TestRouteIsAppliedConfirmedAndLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		n.deploy(revision(nil), "web-1")
-		n.putRoute(route(1, pool(1, 100, "web-1")))
-		s := n.routeStatus("shop")
+		n.putRoute(route(1, pool(100, "web-1")))
+		s := n.routeStatus()
 		if s.Generation != 1 || s.AppliedAt.IsZero() || s.Failure != "" || s.Driver != "noop" {
 			t.Fatalf("status %+v", s)
 		}
@@ -49,8 +50,8 @@ func TestRouteIsAppliedConfirmedAndLeftAlone(t *testing.T) {
 		if _, after := n.traffic.calls(); after != before {
 			t.Errorf("%d looks at a route at rest", after-before)
 		}
-		n.putRoute(route(7, pool(1, 100, "web-1", "web-2")))
-		if s := n.routeStatus("shop"); s.Generation != 7 {
+		n.putRoute(route(7, pool(100, "web-1", "web-2")))
+		if s := n.routeStatus(); s.Generation != 7 {
 			t.Errorf("generation %d in effect, want 7", s.Generation)
 		}
 	})
@@ -60,7 +61,7 @@ func TestDrainingInstancesAreQuietWhenNothingIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		n.deploy(revision(nil), "web-1", "web-2", "web-3")
-		n.putRoute(route(1, pool(1, 100, "web-1", "web-2")))
+		n.putRoute(route(1, pool(100, "web-1", "web-2")))
 		n.traffic.set(func(d *traffic) { d.draining["shop"] = []string{"web-2"} })
 		n.update(func(tx *state.Tx) {
 			for _, id := range []string{"web-2", "web-3"} { // web-3 never was part of it
@@ -68,15 +69,15 @@ func TestDrainingInstancesAreQuietWhenNothingIsInFlight(t *testing.T) {
 				inst.Desired = core.DesiredDrain
 				state.Instances.Put(tx, id, inst)
 			}
-			state.Routes.Put(tx, "shop", route(2, pool(1, 100, "web-1")))
+			state.Routes.Put(tx, "shop", route(2, pool(100, "web-1")))
 		})
-		if s := n.routeStatus("shop"); s.Generation != 2 || fmt.Sprint(s.Quiet) != "[web-3]" {
+		if s := n.routeStatus(); s.Generation != 2 || fmt.Sprint(s.Quiet) != "[web-3]" {
 			t.Fatalf("status %+v, want web-3 quiet alone", s)
 		}
 		n.after(10 * time.Second)
 		n.traffic.set(func(d *traffic) { d.draining = nil })
 		n.after(time.Second)
-		if s := n.routeStatus("shop"); fmt.Sprint(s.Quiet) != "[web-2 web-3]" {
+		if s := n.routeStatus(); fmt.Sprint(s.Quiet) != "[web-2 web-3]" {
 			t.Fatalf("quiet %v, want web-2 and web-3", s.Quiet)
 		}
 		_, before := n.traffic.calls()
@@ -91,7 +92,7 @@ func TestRemovedRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
 		n.deploy(revision(nil), "web-1")
-		n.putRoute(route(1, pool(1, 100, "web-1")))
+		n.putRoute(route(1, pool(100, "web-1")))
 		removed := route(2)
 		removed.Removed = true
 		n.update(func(tx *state.Tx) {
@@ -100,7 +101,7 @@ func TestRemovedRoute(t *testing.T) {
 			state.Instances.Put(tx, "web-1", inst)
 			state.Routes.Put(tx, "shop", removed)
 		})
-		if s := n.routeStatus("shop"); !s.Removed || s.Generation != 2 || fmt.Sprint(s.Quiet) != "[web-1]" {
+		if s := n.routeStatus(); !s.Removed || s.Generation != 2 || fmt.Sprint(s.Quiet) != "[web-1]" {
 			t.Fatalf("status %+v", s)
 		}
 		n.update(func(tx *state.Tx) {
@@ -111,8 +112,8 @@ func TestRemovedRoute(t *testing.T) {
 		if _, ok := state.RouteStatuses.Get(n.state.View(), core.RouteStatusID("shop", "n1", "local")); ok {
 			t.Error("the status came back after the route was deleted")
 		}
-		n.putRoute(route(9, pool(1, 100, "web-1")))
-		if s := n.routeStatus("shop"); s.Generation != 9 || s.Removed {
+		n.putRoute(route(9, pool(100, "web-1")))
+		if s := n.routeStatus(); s.Generation != 9 || s.Removed {
 			t.Errorf("a route of the same name is not carried: %+v", s)
 		}
 	})
@@ -123,21 +124,21 @@ func TestRouteFailureIsReportedAndRetried(t *testing.T) {
 		n := newNode(t)
 		n.traffic.set(func(d *traffic) { d.fail = errors.New("listen tcp :8080: bind: address already in use") })
 		n.putRoute(route(3))
-		if s := n.routeStatus("shop"); !strings.Contains(s.Failure, "address already in use") || s.Generation != 0 {
+		if s := n.routeStatus(); !strings.Contains(s.Failure, "address already in use") || s.Generation != 0 {
 			t.Fatalf("status %+v", s)
 		}
 		n.traffic.set(func(d *traffic) { d.fail = nil })
 		n.after(10 * time.Second)
-		if s := n.routeStatus("shop"); s.Failure != "" || s.Generation != 3 {
+		if s := n.routeStatus(); s.Failure != "" || s.Generation != 3 {
 			t.Fatalf("status %+v", s)
 		}
 		n.traffic.set(func(d *traffic) { d.fail = sdk.Unavailable(0, "restarting") })
 		n.putRoute(route(4))
-		if s := n.routeStatus("shop"); s.Failure != "" {
+		if s := n.routeStatus(); s.Failure != "" {
 			t.Error("a driver that is away for a moment is reported as a failure")
 		}
 		n.after(5 * time.Second)
-		if s := n.routeStatus("shop"); !strings.Contains(s.Failure, "restarting") {
+		if s := n.routeStatus(); !strings.Contains(s.Failure, "restarting") {
 			t.Errorf("status %+v", s)
 		}
 	})
@@ -147,9 +148,9 @@ func TestRouteFailureIsReportedAndRetried(t *testing.T) {
 func TestI7OlderRouteIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		n.putRoute(route(5, pool(1, 100, "web-1")))
-		n.putRoute(route(4, pool(1, 100, "web-2")))
-		if s := n.routeStatus("shop"); !strings.Contains(s.Failure, "generation") || s.Generation != 5 {
+		n.putRoute(route(5, pool(100, "web-1")))
+		n.putRoute(route(4, pool(100, "web-2")))
+		if s := n.routeStatus(); !strings.Contains(s.Failure, "generation") || s.Generation != 5 {
 			t.Errorf("status %+v", s)
 		}
 		if o, _ := n.traffic.Observe(t.Context(), "shop"); o.Generation != 5 {
@@ -161,16 +162,16 @@ func TestI7OlderRouteIsRefused(t *testing.T) {
 func TestRestartAppliesNothingThatIsInEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		n.putRoute(route(1, pool(1, 100, "web-1")))
+		n.putRoute(route(1, pool(100, "web-1")))
 		n.after(time.Second)
-		status, seq := n.routeStatus("shop"), n.store.Seq()
+		status, seq := n.routeStatus(), n.store.Seq()
 		applies, _ := n.traffic.calls()
 		n.restart()
 		n.after(time.Minute)
 		if after, _ := n.traffic.calls(); after != applies {
 			t.Error("a restart applied a route that was in effect")
 		}
-		if got := n.routeStatus("shop"); got.AppliedAt != status.AppliedAt || n.store.Seq() != seq+1 { // the node
+		if got := n.routeStatus(); got.AppliedAt != status.AppliedAt || n.store.Seq() != seq+1 { // the node
 			t.Errorf("a restart reported %+v over %+v", got, status)
 		}
 	})
@@ -179,7 +180,7 @@ func TestRestartAppliesNothingThatIsInEffect(t *testing.T) {
 func TestDataPlaneThatLostARouteGetsItBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		n.putRoute(route(1, pool(1, 100, "web-1")))
+		n.putRoute(route(1, pool(100, "web-1")))
 		n.after(time.Second)
 		n.traffic.set(func(d *traffic) { *d.NoopTraffic = *freshTraffic() }) // its backend was wiped
 		n.host.setDown(nil)                                                  // and it is up again
@@ -193,7 +194,7 @@ func TestDataPlaneThatLostARouteGetsItBack(t *testing.T) {
 func TestStrayRoutesAreRemovedAtTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)
-		n.putRoute(route(1, pool(1, 100, "web-1")))
+		n.putRoute(route(1, pool(100, "web-1")))
 		n.stop()
 		if err := n.traffic.Apply(t.Context(), sdk.Route{ID: "stray", Generation: 12, Listen: ":1"}); err != nil {
 			t.Fatal(err)
@@ -215,22 +216,22 @@ func TestErrorRateIsReportedWhenItCrosses(t *testing.T) {
 			svc.Rollouts = 1
 			state.Services.Put(tx, "web", svc)
 			state.Rollouts.Put(tx, "web/1", core.Rollout{Format: core.Format, Service: "web", Number: 1, Kind: core.RolloutDeploy, To: 1, Phase: core.RolloutBaking})
-			state.Routes.Put(tx, "shop", route(1, pool(1, 100, "web-1")))
+			state.Routes.Put(tx, "shop", route(1, pool(100, "web-1")))
 		})
 		counts := func(failed, all uint64) {
 			n.traffic.set(func(d *traffic) { d.errors[1] = [2]uint64{failed, all} })
 			n.after(2 * time.Second)
 		}
 		counts(10, 19)
-		if r := n.routeStatus("shop").ErrorRate; r != nil {
+		if r := n.routeStatus().ErrorRate; r != nil {
 			t.Errorf("rate %v of less than 20 answers", r)
 		}
 		counts(2, 100)
-		if r := n.routeStatus("shop").ErrorRate; r != nil {
+		if r := n.routeStatus().ErrorRate; r != nil {
 			t.Errorf("rate %v reported below the limit", r)
 		}
 		counts(30, 200)
-		if r := n.routeStatus("shop").ErrorRate[1]; r != 0.15 {
+		if r := n.routeStatus().ErrorRate[1]; r != 0.15 {
 			t.Errorf("rate %v, want 0.15", r)
 		}
 		seq := n.store.Seq()
@@ -239,7 +240,7 @@ func TestErrorRateIsReportedWhenItCrosses(t *testing.T) {
 			t.Error("a rate that stays over the limit was reported again")
 		}
 		n.update(func(tx *state.Tx) { state.Routes.Put(tx, "shop", route(2)) })
-		if r := n.routeStatus("shop").ErrorRate; r != nil {
+		if r := n.routeStatus().ErrorRate; r != nil {
 			t.Errorf("rate %v of a pool that has left the route", r)
 		}
 	})
@@ -302,7 +303,7 @@ func TestSmokeChecksRunThroughTheConfirmedPreview(t *testing.T) {
 }
 
 func previewed(address string) core.Route {
-	p := pool(1, 0, "web-1")
+	p := pool(0, "web-1")
 	p.Preview = true
 	r := route(1, p)
 	r.Spec.Listen, r.Spec.Host = address, "shop.example"

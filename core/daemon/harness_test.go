@@ -33,7 +33,7 @@ type dir struct {
 }
 
 func newDir(t *testing.T) *dir {
-	parent, err := os.MkdirTemp("", "instar-") // t.TempDir's paths are too long for a socket
+	parent, err := os.MkdirTemp("", "instar-") //nolint:usetesting // t.TempDir's paths are too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ service "hello" {
 }
 
 // cli runs the client.
-func (d *dir) cli(args ...string) string {
+func (d *dir) cli(args ...string) {
 	d.Helper()
 	ctx, cancel := context.WithTimeout(d.Context(), limit)
 	defer cancel()
@@ -134,7 +134,6 @@ func (d *dir) cli(args ...string) string {
 	if err != nil {
 		d.Fatalf("instar %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
 }
 
 func freeAddress(t *testing.T) string {
@@ -161,9 +160,9 @@ func (d *dir) processes() []int {
 		if err != nil || pid == os.Getpid() || zombie(pid) {
 			continue
 		}
-		links, _ := filepath.Glob(filepath.Join("/proc", e.Name(), "fd", "*")) // others' are not readable, nor ours
-		exe, _ := os.Readlink(filepath.Join("/proc", e.Name(), "exe"))
-		links = append(links, filepath.Join("/proc", e.Name(), "exe"), filepath.Join("/proc", e.Name(), "cwd"))
+		links, _ := filepath.Glob("/proc/" + e.Name() + "/fd/*") // others' are not readable, nor ours
+		exe, _ := os.Readlink("/proc/" + e.Name() + "/exe")
+		links = append(links, "/proc/"+e.Name()+"/exe", "/proc/"+e.Name()+"/cwd")
 		ours := slices.ContainsFunc(links, func(link string) bool {
 			to, _ := os.Readlink(link)
 			return strings.HasPrefix(to, d.path+"/")

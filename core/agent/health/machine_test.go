@@ -64,10 +64,11 @@ func TestMachineNext(t *testing.T) {
 	start := time.Unix(1000, 0)
 	failure := errors.New("connection refused")
 	m := health.NewMachine(check, health.Verdict{}, start)
-	for i, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
+	for i, ms := range []int64{50, 100, 200, 400, 800, 1000, 1000} {
+		want := time.Duration(ms * int64(time.Millisecond))
 		m.Observe(start, failure)
-		if got := m.Next(start); got != want*time.Millisecond {
-			t.Errorf("next probe %s after failure %d of a starting instance, want %s", got, i+1, want*time.Millisecond)
+		if got := m.Next(start); got != want {
+			t.Errorf("next probe %s after failure %d of a starting instance, want %s", got, i+1, want)
 		}
 	}
 	m.Observe(start, nil)

@@ -99,13 +99,14 @@ func roundTrip(ctx context.Context, req *http.Request, timeout time.Duration) (i
 		if err != nil {
 			return 0, err
 		}
-		if resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
-			continue // an interim answer
-		}
-		if _, err := io.CopyN(io.Discard, resp.Body, bodyLimit); err != nil && !errors.Is(err, io.EOF) {
+		_, err = io.CopyN(io.Discard, resp.Body, bodyLimit)
+		_ = resp.Body.Close() // its only error is that of the connection, which is read from no more
+		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, fmt.Errorf("read the answer: %w", err)
 		}
-		return resp.StatusCode, nil
+		if resp.StatusCode >= 200 || resp.StatusCode == http.StatusSwitchingProtocols {
+			return resp.StatusCode, nil // and else it was an interim answer
+		}
 	}
 }
 

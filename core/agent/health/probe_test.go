@@ -62,7 +62,7 @@ func TestProbes(t *testing.T) {
 			w.WriteHeader(code)
 		}
 	}
-	slow := func(http.ResponseWriter, *http.Request) { time.Sleep(time.Second) }
+	slow := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	tests := []struct {
 		name    string
 		typ     core.CheckType

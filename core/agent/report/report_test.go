@@ -77,12 +77,12 @@ func TestNewestWins(t *testing.T) {
 		synctest.Wait()
 		r.report("a", "2")
 		r.report("c", "1")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where the clock jumps
 		r.report("a", "3")
 		mu.Lock()
 		down = nil
 		mu.Unlock()
-		time.Sleep(10 * time.Second)
+		time.Sleep(10 * time.Second) //nolint:forbidigo // in a bubble, where the clock jumps
 		synctest.Wait()
 		if got := r.version("a") + r.version("b") + r.version("c"); got != "311" {
 			t.Errorf("versions %q, want the newest of each", got)
@@ -146,7 +146,7 @@ func TestUnknownOutcomeIsRetried(t *testing.T) {
 			return nil
 		}))
 		r.report("a", "1")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where the clock jumps
 		synctest.Wait()
 		if r.version("a") != "1" {
 			t.Error("the observation is lost")

@@ -34,7 +34,9 @@ type Check struct {
 }
 
 // Run performs the check. Its error is final: it says what was asked and what came back.
-func Run(ctx context.Context, c *Check) error {
+func Run(ctx context.Context, c *Check) error { return run(ctx, c, retryAfter) }
+
+func run(ctx context.Context, c *Check, pause time.Duration) error {
 	if c.Route.Protocol == core.ProtocolTCP {
 		return fmt.Errorf("route %q speaks TCP: smoke checks need an HTTP route", c.Route.Name)
 	}
@@ -46,7 +48,7 @@ func Run(ctx context.Context, c *Check) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(retryAfter):
+		case <-time.After(pause):
 		}
 	}
 }
