@@ -26,7 +26,7 @@ func (p *planner) planRoutes(roles map[int]role) {
 	}
 	for i := range p.v.Routes {
 		route := &p.v.Routes[i]
-		if route.Removed && wanted[route.Name].Removed && p.lags(route) == "" && !p.draining() {
+		if route.Removed && wanted[route.Name].Removed && p.lags(route) == "" && !p.draining() && p.nowhere(route) {
 			p.out.RemoveRoutes = append(p.out.RemoveRoutes, route.Name)
 		}
 	}
@@ -205,6 +205,21 @@ func (p *planner) lags(route *Route) string {
 		return "route " + route.Name + " has no healthy traffic target of driver " + route.Spec.Driver + sick
 	}
 	return ""
+}
+
+// nowhere reports whether no data plane can have a removed route any more, also of those targets that
+// cannot be reached now: when they can be again, they may still send. That matters while there are
+// instances to send to.
+func (p *planner) nowhere(route *Route) bool {
+	if len(p.v.Instances) == 0 {
+		return true
+	}
+	for _, t := range p.v.carriers(&route.Spec) {
+		if s := route.status(t); s == nil || s.Generation < route.Generation || !s.Removed {
+			return false
+		}
+	}
+	return true
 }
 
 // finishDelete ends a service of which nothing is left.

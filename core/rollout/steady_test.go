@@ -258,3 +258,22 @@ func TestSmokeCheckThatFailsEndsTheRollout(t *testing.T) {
 	}
 	wantEnd(t, w, 1, 3)
 }
+
+func TestRemovedRouteStaysWhileATargetMayStillHaveIt(t *testing.T) {
+	w := deployed(t, specOf("web", "web-old"))
+	w.specs[2] = specOf("web")
+	must(t, w.apply(2, 3))
+	until(t, w, core.RolloutVerifying)
+	w.targets[1].Healthy = false // and has both routes in effect
+	if !w.settle(2*time.Hour) || w.rollout().Phase != core.RolloutSucceeded {
+		t.Fatalf("%s: %s", w.rollout().Phase, w.last.Waiting)
+	}
+	if got := w.pools("web-old"); got != "removed" {
+		t.Errorf("the route is %s, and n2 may still send to it", got)
+	}
+	w.targets[1].Healthy = true
+	wantEnd(t, w, 2, 3)
+	if _, ok := w.routes["web-old"]; ok {
+		t.Error("every target has confirmed, and the route is still there")
+	}
+}
