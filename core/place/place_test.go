@@ -31,20 +31,38 @@ func TestPlace(t *testing.T) {
 		want    string
 		why     string
 	}{
-		{"spread before free share", web(3, 100, 0), []Target{target("n1", "local", 10000, 0), target("n2", "local", 1000, 0)}, nil,
-			"[n1/local n2/local n1/local]", ""},
-		{"most free share first", web(1, 100, 0), []Target{target("n1", "local", 1000, 0), target("n2", "local", 4000, 0)},
+		{
+			"spread before free share", web(3, 100, 0),
+			[]Target{target("n1", "local", 10000, 0), target("n2", "local", 1000, 0)},
+			nil,
+			"[n1/local n2/local n1/local]", "",
+		},
+		{
+			"most free share first", web(1, 100, 0),
+			[]Target{target("n1", "local", 1000, 0), target("n2", "local", 4000, 0)},
 			map[string]Claim{"x": {Key: Key{"n2", "process", "local"}, Service: "x", Resources: core.Resources{CPU: 500}}},
-			"[n1/local]", ""},
-		{"the scarcer of cpu and memory counts", web(1, 0, 8*m), []Target{target("n1", "local", 1000, 10*m), target("n2", "local", 1000, 100*m)}, nil,
-			"[n2/local]", ""},
+			"[n1/local]", "",
+		},
+		{
+			"the scarcer of cpu and memory counts", web(1, 0, 8*m),
+			[]Target{target("n1", "local", 1000, 10*m), target("n2", "local", 1000, 100*m)},
+			nil,
+			"[n2/local]", "",
+		},
 		{"unknown capacity has no limit", web(2, 5000, 8*m), []Target{target("n1", "local", 0, 0)}, nil, "[n1/local n1/local]", ""},
 		{"other drivers and sick targets get none", web(1, 0, 0), []Target{other, sick, target("n5", "local", 0, 0)}, nil, "[n5/local]", ""},
-		{"room for fewer", web(3, 500, 0), []Target{target("n1", "local", 800, 0), sick}, nil,
-			"[n1/local]", "wanted 3, room for 1: n1/local: cpu: 500 needed, 300 of 800 free; n3/local: not healthy: driver exited"},
-		{"memory", web(1, 0, 64*m), []Target{target("n1", "local", 0, 96*m)},
+		{
+			"room for fewer", web(3, 500, 0),
+			[]Target{target("n1", "local", 800, 0), sick},
+			nil,
+			"[n1/local]", "wanted 3, room for 1: n1/local: cpu: 500 needed, 300 of 800 free; n3/local: not healthy: driver exited",
+		},
+		{
+			"memory", web(1, 0, 64*m),
+			[]Target{target("n1", "local", 0, 96*m)},
 			map[string]Claim{"x": {Key: Key{"n1", "process", "local"}, Resources: core.Resources{Memory: 48 * m}}},
-			"[]", "wanted 1, room for 0: n1/local: memory: 64MiB needed, 48MiB of 96MiB free"},
+			"[]", "wanted 1, room for 0: n1/local: memory: 64MiB needed, 48MiB of 96MiB free",
+		},
 		{"nobody has the driver", web(1, 0, 0), []Target{other}, nil, "[]", "wanted 1, room for 0: no node has driver process"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
