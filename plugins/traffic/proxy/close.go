@@ -27,6 +27,11 @@ func (d *Driver) Close(ctx context.Context) error {
 	if d.server.Drained(ctx) != nil {
 		d.server.CloseAll()
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.before != nil {
+		_ = d.before.link.Close() // it ends alone, as it would if this process were killed
+	}
 	return nil
 }
 

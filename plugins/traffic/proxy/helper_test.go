@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ type rig struct {
 	dir    string
 	driver *proxy.Driver
 	route  sdk.Route
+	exited chan struct{} // closed when driver would end its process; nil for the first
 }
 
 // newRig makes a driver with a route "web" at a free address, without pools yet.
@@ -194,6 +196,24 @@ func (r *rig) raw(send string) string {
 		r.t.Errorf("after %q: %v", got, err)
 	}
 	return string(got)
+}
+
+func mkdir(dir string) error { return os.MkdirAll(dir, 0o700) }
+
+// knock connects to the door of a state directory, sends something, and goes away.
+func knock(t testing.TB, dir, send string) {
+	t.Helper()
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	c, err := net.Dial("unix", fmt.Sprintf("/proc/self/fd/%d/door", d.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, send)
+	_ = c.Close()
 }
 
 // eventually polls until ok.
