@@ -17,8 +17,8 @@ const unavailableFor = 2 * time.Minute
 
 // create makes the instance. When it returns, the status is running or failed, or ctx has ended.
 func (l *life) create(ctx context.Context) {
-	defer l.slowly(core.InstanceCreating)()
 	began := time.Now()
+	var slow func() bool // reports that it takes a while
 	retry := backoff{first: 200 * time.Millisecond, last: 10 * time.Second}
 	for {
 		made, err := l.make(ctx)
@@ -29,7 +29,11 @@ func (l *life) create(ctx context.Context) {
 			l.made(ctx, made)
 			return
 		case sdk.CodeOf(err) == sdk.CodeUnavailable && time.Since(began) < unavailableFor:
-			l.log.Debug("cannot make the instance yet", "error", err)
+			if slow == nil {
+				l.log.Warn("cannot make the instance yet, trying again", "error", err)
+				slow = l.slowly(core.InstanceCreating)
+				defer slow()
+			}
 			if !retry.wait(ctx, err) {
 				return
 			}
@@ -51,7 +55,10 @@ func (l *life) make(ctx context.Context) (sdk.Instance, error) {
 		return sdk.Instance{}, sdk.Unavailable(0, "%w", err)
 	}
 	if spec.Artifact.Digest != "" {
-		if err := l.compute.fetch(ctx, driver, spec.Artifact); err != nil {
+		stop := l.slowly(core.InstanceCreating)
+		err := l.compute.fetch(ctx, driver, spec.Artifact)
+		stop()
+		if err != nil {
 			return sdk.Instance{}, fmt.Errorf("fetch %s: %w", artifactName(spec.Artifact), err)
 		}
 	}
@@ -61,6 +68,7 @@ func (l *life) make(ctx context.Context) (sdk.Instance, error) {
 	case <-ctx.Done():
 		return sdk.Instance{}, ctx.Err()
 	}
+	defer l.slowly(core.InstanceCreating)() // the wait for a slot is not the driver's
 	made, err := driver.Create(ctx, spec)
 	if err != nil {
 		l.compute.fetches.forget(spec.Artifact.Digest) // it may have been removed meanwhile

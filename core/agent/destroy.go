@@ -18,7 +18,6 @@ const (
 // destroy ends the instance, for as long as it takes. Asking for one that was never made is no error,
 // so nobody needs to know how far a crashed daemon had come.
 func (l *life) destroy(ctx context.Context) {
-	defer l.slowly(core.InstanceDestroying)()
 	began := time.Now()
 	retry := backoff{first: 500 * time.Millisecond, last: 30 * time.Second}
 	for {
@@ -54,6 +53,7 @@ func (l *life) destroyOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer l.slowly(core.InstanceDestroying)() // the wait for a slot is not the driver's
 	return driver.Destroy(ctx, l.id, l.grace())
 }
 

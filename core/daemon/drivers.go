@@ -42,7 +42,7 @@ func (d *Daemon) startDrivers(ctx context.Context) (err error) {
 		return errors.Join(err, d.host.Close())
 	}
 	d.openTargets(ctx, record.Targets)
-	d.background("drivers", d.rediscover)
+	d.background("drivers", d.keepDrivers)
 	return nil
 }
 
@@ -57,9 +57,13 @@ func (d *Daemon) discover(ctx context.Context) []core.Driver {
 	return found
 }
 
-// rediscover publishes drivers that were installed, replaced or repaired meanwhile. It asks a binary
-// only if its file has changed, or did not answer.
-func (d *Daemon) rediscover(ctx context.Context) error {
+// keepDrivers ends the processes of targets that the configuration has no more, and then publishes
+// drivers that are installed, replaced or repaired while the daemon runs. A binary is asked only if its
+// file has changed, or did not answer.
+func (d *Daemon) keepDrivers(ctx context.Context) error {
+	if err := d.host.EndOthers(ctx); err != nil {
+		d.log.Warn("cannot end a driver whose target is configured no more", "error", err)
+	}
 	tick := time.NewTicker(rediscoverEvery)
 	defer tick.Stop()
 	for {
