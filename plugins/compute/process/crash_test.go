@@ -17,7 +17,8 @@ func (n *node) counted() sdk.InstanceSpec {
 	spec.Ports = []sdk.Port{{Name: "http"}}
 	spec.Mounts = []sdk.Mount{{Path: "etc/a", Data: []byte("a")}}
 	spec.Config = config(n, map[string]any{"command": []string{
-		"/bin/sh", "-c", "echo $$ >>" + filepath.Join(n.shared, spec.ID) + "; exec sleep 3600"}})
+		"/bin/sh", "-c", "echo $$ >>" + filepath.Join(n.shared, spec.ID) + "; exec sleep 3600",
+	}})
 	return spec
 }
 
@@ -97,7 +98,7 @@ func TestI4KilledAtRandom(t *testing.T) {
 		all = append(all, n.counted())
 	}
 	n.close()
-	for range 12 {
+	for range 8 {
 		other := startOther(t, driverJob{Configure: n.req, Create: all})
 		timer := time.NewTimer(time.Duration(rand.IntN(300)) * time.Millisecond)
 		<-timer.C

@@ -128,7 +128,7 @@ func (t *target) start(ctx context.Context, i *instance, spec sdk.InstanceSpec) 
 			}
 			return nil
 		}
-		var failure *launch.Failure
+		var failure *launch.StageError
 		if !errors.As(err, &failure) {
 			return err // whether it runs is not known; the record stays, and the next call finds out
 		}
@@ -217,7 +217,7 @@ func (t *target) giveBack(rec record) {
 }
 
 // explainStart turns a launcher's failure into an error at the attribute that caused it.
-func explainStart(i *instance, spec sdk.InstanceSpec, f *launch.Failure) error {
+func explainStart(i *instance, spec sdk.InstanceSpec, f *launch.StageError) error {
 	explained := durable.Explain(f, i.dir)
 	if sdk.CodeOf(explained) == sdk.CodeUnavailable {
 		return explained

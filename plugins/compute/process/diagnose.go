@@ -53,7 +53,7 @@ func diagnoseContent(program, path string, errno syscall.Errno) string {
 	if err != nil {
 		return ""
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	head, err := bufio.NewReaderSize(file, 256).Peek(256)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return ""

@@ -30,11 +30,11 @@ func TestDrift(t *testing.T) {
 			return os.Chmod(filepath.Join(root, "web"), 0o777)
 		},
 		"a mount": func(_ sdk.InstanceSpec, root string) error {
-			path := filepath.Join(root, "etc/conf")
+			path := filepath.Join(root, "etc", "conf")
 			return errors.Join(os.Chmod(path, 0o644), os.WriteFile(path, []byte("other"), 0), os.Chmod(path, 0o444))
 		},
 		"a mount replaced by a link": func(_ sdk.InstanceSpec, root string) error {
-			path := filepath.Join(root, "etc/conf")
+			path := filepath.Join(root, "etc", "conf")
 			return errors.Join(os.Rename(path, path+"2"), os.Symlink("conf2", path))
 		},
 		"the program": func(sdk.InstanceSpec, string) error {

@@ -46,7 +46,7 @@ func (t *target) fill(dir string, plan launch.Plan, spec sdk.InstanceSpec, cfg w
 	if err != nil {
 		return nil, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	f := &filler{root: root, uid: plan.UID, gid: plan.GID}
 	if err := f.links(tree, spec.Artifact.Source); err != nil {
 		return nil, err

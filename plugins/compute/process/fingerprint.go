@@ -119,7 +119,7 @@ func mountSum(root string, m mountRecord) string {
 	if err != nil {
 		return "unreadable"
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	info, err := dir.Lstat(m.Path)
 	if err != nil || !info.Mode().IsRegular() || uint32(info.Mode().Perm()) != m.Mode {
 		return "changed"
@@ -128,7 +128,7 @@ func mountSum(root string, m mountRecord) string {
 	if err != nil {
 		return "unreadable"
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	return readSum(file)
 }
 
@@ -161,7 +161,7 @@ func (p *programs) sum(path string) string {
 	if err != nil {
 		return "unreadable"
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		return "unreadable"

@@ -200,7 +200,8 @@ func TestGrace(t *testing.T) {
 		spec := n.spec()
 		ready := filepath.Join(n.shared, strings.ReplaceAll(c.name, " ", "-"))
 		spec.Config = config(t, map[string]any{"stop_signal": c.signal, "command": []string{
-			"/bin/sh", "-c", c.script + "; touch " + ready + "; while :; do sleep 0.02; done"}})
+			"/bin/sh", "-c", c.script + "; touch " + ready + "; while :; do sleep 0.02; done",
+		}})
 		n.create(spec)
 		n.eventually("the instance is ready", func() bool {
 			_, err := os.Stat(ready)

@@ -92,7 +92,7 @@ func (i *instance) signalMember(pid int, sig syscall.Signal) error {
 	if err != nil {
 		return err
 	}
-	defer handle.Close()
+	defer func() { _ = handle.Close() }()
 	if !i.isMember(pid) {
 		return nil
 	}

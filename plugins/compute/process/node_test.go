@@ -27,7 +27,6 @@ type node struct {
 	*testing.T
 	req    sdk.ConfigureRequest
 	driver *process.Driver
-	made   []string
 	// shared is a directory that instances can write to, whatever user they are.
 	shared string
 }
@@ -36,11 +35,12 @@ func newNode(t *testing.T) *node { return newNodeAt(t, t.TempDir(), `{}`) }
 
 func newNodeAt(t *testing.T, state, config string) *node {
 	t.Helper()
+	//nolint:usetesting // below t.TempDir only this user could reach it
 	shared, err := os.MkdirTemp("", "instar-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(shared) })
+	t.Cleanup(func() { _ = os.RemoveAll(shared) })
 	if err := os.Chmod(shared, 0o777|os.ModeSticky); err != nil {
 		t.Fatal(err)
 	}

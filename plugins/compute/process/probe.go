@@ -82,10 +82,11 @@ func (t *target) unusable(h *sdk.Health) string {
 	if err := unix.Statfs(t.dir, &st); err != nil {
 		return fmt.Sprintf("the state directory %s cannot be read: %v", t.dir, err)
 	}
-	free := int64(st.Bavail) * int64(st.Bsize)
+	blocks := st.Bavail
 	if os.Geteuid() == 0 {
-		free = int64(st.Bfree) * int64(st.Bsize)
+		blocks = st.Bfree
 	}
+	free := int64(blocks) * int64(st.Bsize) //nolint:unconvert // its type differs between architectures
 	h.Attributes["disk_free"] = roughly(free)
 	switch {
 	case st.Flags&unix.ST_RDONLY != 0:

@@ -27,33 +27,57 @@ const (
 )
 
 var targetSchema = sdk.Schema{
-	{Name: "address", Type: cty.String, Default: cty.StringVal("127.0.0.1"),
-		Doc: "IP address of this node at which traffic and health checks reach the instances' ports."},
-	{Name: "port_range", Type: cty.String, Default: cty.StringVal(defaultPorts),
-		Doc: "Numbers that ports without one are chosen from; it should not overlap net.ipv4.ip_local_port_range."},
-	{Name: "user", Type: cty.String,
-		Doc: "User that instances run as when the driver is root; without it each instance gets a user id of its own from uid_range."},
-	{Name: "uid_range", Type: cty.String, Default: cty.StringVal(defaultUIDs),
-		Doc: "User and group ids for instances, one each at a time; nothing else on the node may use them."},
-	{Name: "allowed_users", Type: cty.List(cty.String),
-		Doc: "Users that a service may choose to run as, beside the one that it gets by itself."},
-	{Name: "artifact_max_bytes", Type: cty.Number, Default: cty.NumberIntVal(defaultMaxBytes),
-		Doc: "Largest size of an artifact, packed and unpacked, in bytes."},
-	{Name: "artifact_max_entries", Type: cty.Number, Default: cty.NumberIntVal(defaultMaxEntries),
-		Doc: "Most files, directories and links that an artifact may hold."},
+	{
+		Name: "address", Type: cty.String, Default: cty.StringVal("127.0.0.1"),
+		Doc: "IP address of this node at which traffic and health checks reach the instances' ports.",
+	},
+	{
+		Name: "port_range", Type: cty.String, Default: cty.StringVal(defaultPorts),
+		Doc: "Numbers that ports without one are chosen from; it should not overlap net.ipv4.ip_local_port_range.",
+	},
+	{
+		Name: "user", Type: cty.String,
+		Doc: "User that instances run as when the driver is root; without it each instance gets a user id of its own from uid_range.",
+	},
+	{
+		Name: "uid_range", Type: cty.String, Default: cty.StringVal(defaultUIDs),
+		Doc: "User and group ids for instances, one each at a time; nothing else on the node may use them.",
+	},
+	{
+		Name: "allowed_users", Type: cty.List(cty.String),
+		Doc: "Users that a service may choose to run as, beside the one that it gets by itself.",
+	},
+	{
+		Name: "artifact_max_bytes", Type: cty.Number, Default: cty.NumberIntVal(defaultMaxBytes),
+		Doc: "Largest size of an artifact, packed and unpacked, in bytes.",
+	},
+	{
+		Name: "artifact_max_entries", Type: cty.Number, Default: cty.NumberIntVal(defaultMaxEntries),
+		Doc: "Most files, directories and links that an artifact may hold.",
+	},
 }
 
 var workloadSchema = sdk.Schema{
-	{Name: "command", Type: cty.List(cty.String), Required: true,
-		Doc: "Program and arguments; a relative program is looked up in the instance's directory, where the artifact is, and one without a slash then in PATH."},
-	{Name: "working_dir", Type: cty.String, Default: cty.StringVal("."),
-		Doc: "Directory that the program starts in, relative to the instance's directory; it is made if it is not there."},
-	{Name: "user", Type: cty.String,
-		Doc: "User to run as when the driver is root; the target must name it in user or allowed_users."},
-	{Name: "stop_signal", Type: cty.String, Default: cty.StringVal("SIGTERM"),
-		Doc: "Signal that asks the instance to end; what is left after the grace period is killed."},
-	{Name: "log_max_bytes", Type: cty.Number, Default: cty.NumberIntVal(defaultLogBytes),
-		Doc: "Most bytes that are kept of standard output and of standard error, each; at least 65536."},
+	{
+		Name: "command", Type: cty.List(cty.String), Required: true,
+		Doc: "Program and arguments; a relative program is looked up in the instance's directory, where the artifact is, and one without a slash then in PATH.",
+	},
+	{
+		Name: "working_dir", Type: cty.String, Default: cty.StringVal("."),
+		Doc: "Directory that the program starts in, relative to the instance's directory; it is made if it is not there.",
+	},
+	{
+		Name: "user", Type: cty.String,
+		Doc: "User to run as when the driver is root; the target must name it in user or allowed_users.",
+	},
+	{
+		Name: "stop_signal", Type: cty.String, Default: cty.StringVal("SIGTERM"),
+		Doc: "Signal that asks the instance to end; what is left after the grace period is killed.",
+	},
+	{
+		Name: "log_max_bytes", Type: cty.Number, Default: cty.NumberIntVal(defaultLogBytes),
+		Doc: "Most bytes that are kept of standard output and of standard error, each; at least 65536.",
+	},
 }
 
 // targetConfig is what targetSchema describes.

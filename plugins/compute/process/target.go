@@ -99,7 +99,8 @@ func openTarget(ctx context.Context, req sdk.ConfigureRequest, cfg targetConfig)
 	if err := t.reconfigure(req, cfg); err != nil {
 		return nil, err
 	}
-	return t, t.adoptAll()
+	err = t.adoptAll()
+	return t, err
 }
 
 func (c targetConfig) limits() artifact.Limits {

@@ -122,7 +122,7 @@ func TestDiskFull(t *testing.T) {
 	spec := n.spec("/bin/sh", "-c", "head -c 600000 /dev/zero >mine; exec sleep 3600")
 	n.create(spec)
 	n.eventually("the instance has written its file", func() bool {
-		info, err := os.Stat(filepath.Join(state, "instances", spec.ID, "dir/mine"))
+		info, err := os.Stat(filepath.Join(state, "instances", spec.ID, "dir", "mine"))
 		return err == nil && info.Size() == 600000
 	})
 	large := writeFile(t, "web", "#!/bin/sh\n"+strings.Repeat("#", 1500<<10), 0o755)
@@ -155,7 +155,7 @@ func smallDisk(t *testing.T) (dir string, ok bool) {
 	dir = t.TempDir()
 	err := syscall.Mount("instar-test", dir, "tmpfs", 0, "size=2m,mode=0755")
 	if err == nil {
-		t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 		return dir, true
 	}
 	if os.Geteuid() == 0 {
@@ -181,7 +181,7 @@ func fillUp(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	for size := 64 << 10; size > 0; {
 		if _, err := f.Write(make([]byte, size)); err != nil {
 			size /= 2

@@ -142,7 +142,7 @@ func (t *target) deliver(ctx context.Context, w *watcher, event func(sdk.Instanc
 		if !ok {
 			return nil
 		}
-		seen := sdk.Instance{}
+		var seen sdk.Instance
 		if last != nil {
 			seen = *last
 		} else {

@@ -82,7 +82,7 @@ func addFile(out *tar.Writer, path string, h *tar.Header) (int64, error) {
 	if err != nil {
 		return 0, sourceError(path, err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	info, err := in.Stat()
 	if err != nil {
 		return 0, sourceError(path, err)

@@ -60,7 +60,7 @@ func (d download) stream(ctx context.Context, w io.Writer, progress Progress) er
 	if err != nil {
 		return d.failed(ctx, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		return d.refused(resp)
 	}

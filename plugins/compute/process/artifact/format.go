@@ -16,8 +16,12 @@ const maxWindow = 128 << 20
 
 // formats that people try and that are not taken, by their first bytes.
 var foreign = []struct{ magic, name string }{
-	{"\xfd7zXZ\x00", "xz"}, {"BZh", "bzip2"}, {"7z\xbc\xaf\x27\x1c", "7z"}, {"!<arch>\n", "ar (a .deb?)"},
-	{"\xed\xab\xee\xdb", "rpm"}, {"Rar!\x1a\x07", "rar"},
+	{"\xfd7zXZ\x00", "xz"},
+	{"BZh", "bzip2"},
+	{"7z\xbc\xaf\x27\x1c", "7z"},
+	{"!<arch>\n", "ar (a .deb?)"},
+	{"\xed\xab\xee\xdb", "rpm"},
+	{"Rar!\x1a\x07", "rar"},
 }
 
 // open looks at content and returns a reader of its entries, or nil if it is a single file and not an

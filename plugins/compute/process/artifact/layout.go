@@ -39,7 +39,7 @@ func (l *layout) add(h *tar.Header) (string, node, error) {
 	if err != nil || name == "." {
 		return "", node{}, err
 	}
-	n, err := l.judge(name, h)
+	n, err := l.judge(h)
 	if err != nil {
 		return "", node{}, err
 	}
@@ -59,7 +59,7 @@ func (l *layout) add(h *tar.Header) (string, node, error) {
 	return name, n, nil
 }
 
-func (l *layout) judge(name string, h *tar.Header) (node, error) {
+func (l *layout) judge(h *tar.Header) (node, error) {
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return node{kind: tar.TypeDir}, nil

@@ -100,7 +100,7 @@ func (f file) stream(ctx context.Context, w io.Writer, progress Progress) error 
 	if err != nil {
 		return sourceError(f.path, err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	info, err := in.Stat()
 	if err != nil {
 		return sourceError(f.path, err)

@@ -110,8 +110,8 @@ func (s *Store) take(ctx context.Context, name string, from source, want string,
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(tmp.Name()) // fails after the rename, as it should
-	defer tmp.Close()
+	defer func() { _ = os.Remove(tmp.Name()) }() // fails after the rename, as it should
+	defer func() { _ = tmp.Close() }()
 	sum := newSum()
 	if err := from.stream(ctx, io.MultiWriter(tmp, sum), progress); err != nil {
 		return "", err

@@ -65,8 +65,8 @@ func write(t *testing.T, path, content string, mode os.FileMode) string {
 func sample(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "bin/web"), "program\n", 0o4755)
-	write(t, filepath.Join(dir, "etc/web.conf"), "setting\n", 0o600)
+	write(t, filepath.Join(dir, "bin", "web"), "program\n", 0o4755)
+	write(t, filepath.Join(dir, "etc", "web.conf"), "setting\n", 0o600)
 	write(t, filepath.Join(dir, "größe mit leerzeichen"), "", 0o644)
 	for _, empty := range []string{"logs", "etc-old"} {
 		if err := os.Mkdir(filepath.Join(dir, empty), 0o700); err != nil {
@@ -91,8 +91,8 @@ func TestDirectoryDigest(t *testing.T) {
 	}
 	base := ingest(t, s, sample(t))
 	for name, change := range map[string]func(dir string) error{
-		"content":    func(dir string) error { return os.WriteFile(filepath.Join(dir, "etc/web.conf"), []byte("x"), 0o600) },
-		"executable": func(dir string) error { return os.Chmod(filepath.Join(dir, "etc/web.conf"), 0o755) },
+		"content":    func(dir string) error { return os.WriteFile(filepath.Join(dir, "etc", "web.conf"), []byte("x"), 0o600) },
+		"executable": func(dir string) error { return os.Chmod(filepath.Join(dir, "etc", "web.conf"), 0o755) },
 		"name":       func(dir string) error { return os.Rename(filepath.Join(dir, "logs"), filepath.Join(dir, "log")) },
 		"target": func(dir string) error {
 			return errors.Join(os.Remove(filepath.Join(dir, "current")), os.Symlink("etc", filepath.Join(dir, "current")))
@@ -108,7 +108,7 @@ func TestDirectoryDigest(t *testing.T) {
 		}
 	}
 	dir := sample(t)
-	if err := os.Chtimes(filepath.Join(dir, "bin/web"), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+	if err := os.Chtimes(filepath.Join(dir, "bin", "web"), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if got := ingest(t, s, dir); got != base {
@@ -132,7 +132,7 @@ func TestTree(t *testing.T) {
 			t.Errorf("%s has mode %v, %v; want %v", name, info.Mode(), err, want)
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(tree.Dir, "current/up"))
+	data, err := os.ReadFile(filepath.Join(tree.Dir, "current", "up"))
 	if err != nil || string(data) != "setting\n" {
 		t.Errorf("through two links there is %q, %v", data, err)
 	}
@@ -228,13 +228,13 @@ func TestChangedTree(t *testing.T) {
 	tree := unpack(t, s, digest)
 	for name, change := range map[string]func(dir string) error{
 		"content": func(dir string) error {
-			return errors.Join(os.Chmod(filepath.Join(dir, "bin/web"), 0o755), os.WriteFile(filepath.Join(dir, "bin/web"), []byte("evil\n"), 0))
+			return errors.Join(os.Chmod(filepath.Join(dir, "bin", "web"), 0o755), os.WriteFile(filepath.Join(dir, "bin", "web"), []byte("evil\n"), 0))
 		},
 		"file removed": func(dir string) error {
-			return errors.Join(os.Chmod(filepath.Join(dir, "etc"), 0o755), os.Remove(filepath.Join(dir, "etc/web.conf")))
+			return errors.Join(os.Chmod(filepath.Join(dir, "etc"), 0o755), os.Remove(filepath.Join(dir, "etc", "web.conf")))
 		},
 		"file added": func(dir string) error {
-			return errors.Join(os.Chmod(filepath.Join(dir, "logs"), 0o755), os.WriteFile(filepath.Join(dir, "logs/x"), nil, 0o600))
+			return errors.Join(os.Chmod(filepath.Join(dir, "logs"), 0o755), os.WriteFile(filepath.Join(dir, "logs", "x"), nil, 0o600))
 		},
 		"tree removed": func(dir string) error { return os.Rename(dir, filepath.Join(t.TempDir(), "gone")) },
 	} {
@@ -300,8 +300,8 @@ func TestPrune(t *testing.T) {
 		t.Errorf("the used tree is %s, %v", sum, err)
 	}
 	// A crash in the middle is tidied up by the next Open.
-	write(t, filepath.Join(dir, "tmp/tree-1/a"), "x", 0o400)
-	if err := os.Chmod(filepath.Join(dir, "tmp/tree-1"), 0o555); err != nil {
+	write(t, filepath.Join(dir, "tmp", "tree-1", "a"), "x", 0o400)
+	if err := os.Chmod(filepath.Join(dir, "tmp", "tree-1"), 0o555); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := artifact.Open(dir, small); err != nil {

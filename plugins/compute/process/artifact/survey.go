@@ -111,7 +111,7 @@ func fileSum(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	sum := newSum()
 	if _, err := io.Copy(sum, in); err != nil {
 		return "", err

@@ -105,7 +105,7 @@ func (s *Store) make(ctx context.Context, digest string, number int, progress Pr
 	if err != nil {
 		return Tree{}, err
 	}
-	defer blob.Close()
+	defer func() { _ = blob.Close() }()
 	if err := s.verify(ctx, blob, digest, progress); err != nil {
 		return Tree{}, err
 	}

@@ -44,7 +44,8 @@ func entries(ctx context.Context, blob io.Reader, size int64, limits Limits,
 	if len(tree.nodes) == 0 {
 		return nil, true, refuse("the archive is empty")
 	}
-	return tree, true, tree.checkLinks()
+	err = tree.checkLinks()
+	return tree, true, err
 }
 
 // inspect reads through a blob as unpack would, and writes nothing.
@@ -92,7 +93,7 @@ func unpack(ctx context.Context, blob *os.File, dir string, limits Limits) (sums
 	if err != nil {
 		return nil, false, err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	u := &unpacker{root: root, sums: map[string]string{}}
 	tree, archive, err := entries(ctx, blob, size, limits, u.write)
 	if err != nil {

@@ -56,10 +56,10 @@ func TestReadJSON(t *testing.T) {
 
 func TestRemoveTree(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tree")
-	if err := os.MkdirAll(filepath.Join(dir, "a/b"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "a/b/c"), nil, 0o400); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "a", "b", "c"), nil, 0o400); err != nil {
 		t.Fatal(err)
 	}
 	for _, closed := range []string{"a/b", "a", "."} {

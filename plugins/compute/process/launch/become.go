@@ -21,7 +21,7 @@ const (
 )
 
 // become confines the process and executes the workload. It returns only if that fails.
-func become(p Plan) *Failure {
+func become(p Plan) *StageError {
 	if f := openOutput(p); f != nil {
 		return f
 	}
@@ -54,7 +54,7 @@ func become(p Plan) *Failure {
 
 // openOutput puts the log files in the place of standard output and error. They are opened for appending
 // only, so that the driver can release their beginning while the workload writes.
-func openOutput(p Plan) *Failure {
+func openOutput(p Plan) *StageError {
 	for fd, path := range map[int]string{1: p.Stdout, 2: p.Stderr} {
 		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 		if err != nil {
@@ -77,7 +77,7 @@ func openOutput(p Plan) *Failure {
 // limit sets what every workload gets: no core dumps, which would hold secrets; enough open files; the
 // normal chance to be killed when memory is short, whatever the daemon has set for itself; nobody's
 // ignored signals.
-func limit() *Failure {
+func limit() *StageError {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fail(StepLimit, "forbid core dumps", err)
 	}
@@ -102,7 +102,7 @@ func limit() *Failure {
 // changeUser gives up the driver's privileges. The saved user stays root until exec, which overwrites it
 // by the effective one and takes all capabilities away: so a stage that cannot execute the program can
 // still remove its marker.
-func changeUser(p Plan) *Failure {
+func changeUser(p Plan) *StageError {
 	if p.UID == nil || p.GID == nil {
 		return nil
 	}
@@ -129,8 +129,8 @@ func groupsAreFixed() bool {
 	return err == nil && strings.TrimSpace(string(data)) == "deny"
 }
 
-func execute(p Plan) *Failure {
-	for deadline := time.Now().Add(busyFor); ; time.Sleep(5 * time.Millisecond) {
+func execute(p Plan) *StageError {
+	for deadline := time.Now().Add(busyFor); ; <-time.After(5 * time.Millisecond) {
 		err := syscall.Exec(p.Path, p.Args, p.Env)
 		if !errors.Is(err, syscall.ETXTBSY) || time.Now().After(deadline) {
 			return fail(StepExec, "execute "+p.Path, err)

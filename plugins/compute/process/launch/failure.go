@@ -23,26 +23,26 @@ const (
 // ErrStarted says that the instance was started before, or is just being started by somebody else.
 var ErrStarted = errors.New("the instance was started before")
 
-// Failure says why a workload did not come to run. It has never run when Start returns a Failure.
-type Failure struct {
+// StageError says why a workload did not come to run. It has never run when Start returns a StageError.
+type StageError struct {
 	Step    string        `json:"step"`
 	Message string        `json:"message"`
 	Errno   syscall.Errno `json:"errno"` // 0: none
 }
 
 // Error implements error.
-func (f *Failure) Error() string { return f.Message }
+func (f *StageError) Error() string { return f.Message }
 
 // Unwrap returns the system's error number, for errors.Is.
-func (f *Failure) Unwrap() error {
+func (f *StageError) Unwrap() error {
 	if f.Errno == 0 {
 		return nil
 	}
 	return f.Errno
 }
 
-func fail(step, what string, err error) *Failure {
-	f := &Failure{Step: step, Message: fmt.Sprintf("%s: %v", what, err)}
+func fail(step, what string, err error) *StageError {
+	f := &StageError{Step: step, Message: fmt.Sprintf("%s: %v", what, err)}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		f.Errno = errno

@@ -56,7 +56,7 @@ func end(t *testing.T, id procfs.Identity) procfs.Status {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	defer func() { _ = h.Close() }()
 	if err := errors.Join(h.Signal(syscall.SIGKILL), h.Wait()); err != nil {
 		t.Fatal(err)
 	}
@@ -116,9 +116,9 @@ func TestI4StageIsKilledAtEveryStep(t *testing.T) {
 	for _, step := range []string{"begin", "locked"} {
 		dir := prepare(t, nil)
 		put(t, dir, "crash-at", step)
-		var failure *Failure
+		var failure *StageError
 		if _, err := Start(dir); !errors.As(err, &failure) {
-			t.Errorf("killed at %q: %v, want a Failure", step, err)
+			t.Errorf("killed at %q: %v, want a StageError", step, err)
 		}
 		put(t, dir, "crash-at", "")
 		if _, err := Start(dir); err != nil {
@@ -252,7 +252,7 @@ func TestFailures(t *testing.T) {
 		dir := prepare(t, c.change)
 		for range 2 {
 			_, err := Start(dir)
-			var failure *Failure
+			var failure *StageError
 			if !errors.As(err, &failure) || failure.Step != c.step || !errors.Is(err, c.errno) {
 				t.Errorf("%s: %v, want step %s with %v", name, err, c.step, c.errno)
 			}
@@ -284,7 +284,7 @@ func TestBusyProgram(t *testing.T) {
 	if err := busy.Chmod(0o755); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(100*time.Millisecond, func() { busy.Close() })
+	timer := time.AfterFunc(100*time.Millisecond, func() { _ = busy.Close() })
 	defer timer.Stop()
 	if _, err := Start(dir); err != nil {
 		t.Error(err)
@@ -293,7 +293,7 @@ func TestBusyProgram(t *testing.T) {
 
 func TestHideFor(t *testing.T) {
 	top := t.TempDir() // below a directory that only its owner can enter
-	if err := os.MkdirAll(filepath.Join(top, "a/b/c"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(top, "a", "b", "c"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{"", "a", "a/b", "a/b/c"} {
@@ -304,7 +304,7 @@ func TestHideFor(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(top), 0o711); err != nil {
 		t.Fatal(err)
 	}
-	state := filepath.Join(top, "a/b/c")
+	state := filepath.Join(top, "a", "b", "c")
 	stranger := os.Geteuid() + 4711
 	for closed, want := range map[string]string{"": "a/b/c", "a": "a", "a/b": "a/b", "a/b/c": "a/b/c"} {
 		if closed != "" {

@@ -25,7 +25,7 @@ const stageName = "instar-launch"
 // workload inherits neither; the lock has done its work when the marker is there.
 const (
 	fdDir    = 3 // the instance's directory
-	fdReport = 4 // a pipe: a Failure in JSON, or closed by exec
+	fdReport = 4 // a pipe: a StageError in JSON, or closed by exec
 )
 
 // crash is called between the steps; tests end the process there.
@@ -42,14 +42,14 @@ func init() {
 	}
 }
 
-func report(f *Failure) {
+func report(f *StageError) {
 	w := os.NewFile(fdReport, "report")
 	// Nobody reads it if the driver has died; then the missing marker says it all.
 	_ = json.NewEncoder(w).Encode(f)
 }
 
 // stage becomes the workload, or returns why not.
-func stage() *Failure {
+func stage() *StageError {
 	if err := closeOnExec(); err != nil {
 		return fail(StepLimit, "close the driver's files", err)
 	}
@@ -124,7 +124,7 @@ func mark() error {
 }
 
 // unmark undoes mark. Where the stage has left its directory by then, it goes back.
-func unmark(f *Failure) {
+func unmark(f *StageError) {
 	var err error
 	if os.Geteuid() != 0 {
 		// Where this is refused the driver is no root and the user has not changed.
@@ -142,13 +142,13 @@ func unmark(f *Failure) {
 }
 
 // Start starts the instance whose record is in dir, and returns when its program runs or why it does not:
-// a *Failure, or ErrStarted. The process is a child of the caller, who waits for it.
+// a *StageError, or ErrStarted. The process is a child of the caller, who waits for it.
 func Start(dir string) (procfs.Identity, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return procfs.Identity{}, err
 	}
-	defer read.Close()
+	defer func() { _ = read.Close() }()
 	pid, err := spawn(dir, write)
 	if err := errors.Join(err, write.Close()); err != nil {
 		return procfs.Identity{}, err
@@ -172,11 +172,11 @@ func Start(dir string) (procfs.Identity, error) {
 	case ok:
 		return procfs.Identity{}, ErrStarted // by another stage
 	}
-	return procfs.Identity{}, &Failure{Step: stepPlan, Message: "the launcher was killed before it started the workload"}
+	return procfs.Identity{}, &StageError{Step: stepPlan, Message: "the launcher was killed before it started the workload"}
 }
 
 func decode(data []byte) error {
-	f := &Failure{}
+	f := &StageError{}
 	if err := json.Unmarshal(data, f); err != nil {
 		return fmt.Errorf("the launcher said %q: %w", data, err)
 	}
@@ -191,12 +191,12 @@ func spawn(dir string, report *os.File) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return 0, err
 	}
-	defer null.Close()
+	defer func() { _ = null.Close() }()
 	// The file that this process was started from, also when another one has its name by now.
 	p, err := os.StartProcess("/proc/self/exe", []string{stageName}, &os.ProcAttr{
 		Env:   []string{"GOMAXPROCS=1", "GOTRACEBACK=none"},
@@ -235,6 +235,6 @@ func AwaitStage(dir string, deadline time.Time) (release func(), err error) {
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
 			return nil, errors.Join(fmt.Errorf("lock %s/%s: %w", dir, lockFile, err), lock.Close())
 		}
-		time.Sleep(wait)
+		<-time.After(wait)
 	}
 }

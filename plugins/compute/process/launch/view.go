@@ -23,12 +23,16 @@ func (v *View) enter() error {
 	// Opened before they are hidden, and after the namespace was made: a bind mount takes only what is in
 	// the same one.
 	kept := map[string]*os.File{}
+	defer func() {
+		for _, file := range kept {
+			_ = file.Close() // nothing was written to it
+		}
+	}()
 	for _, path := range append(append([]string{}, v.Writable...), v.ReadOnly...) {
 		file, err := os.OpenFile(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err
 		}
-		defer file.Close()
 		kept[path] = file
 	}
 	unix.Umask(0) // what is made above the kept paths must be passable

@@ -33,7 +33,7 @@ func newLog(t *testing.T, dir string, most int64) *log {
 		t.Fatal(err)
 	}
 	l := &log{T: t, keeper: k, dir: dir}
-	t.Cleanup(func() { l.keeper.Close() })
+	t.Cleanup(func() { _ = l.keeper.Close() })
 	if err := k.Add("i", dir, most); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func (l *log) open(name string) *os.File {
 	if err != nil {
 		l.Fatal(err)
 	}
-	l.Cleanup(func() { f.Close() })
+	l.Cleanup(func() { _ = f.Close() })
 	return f
 }
 
@@ -245,7 +245,7 @@ func TestWithoutHoles(t *testing.T) {
 		inUserNamespace(t)
 		return
 	}
-	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	l := newLog(t, dir, 64<<10)
 	for range 3 {
 		fmt.Fprintln(l.out, strings.Repeat("x", 100<<10))

@@ -85,7 +85,7 @@ func (s *stream) trim() {
 	if err != nil {
 		return
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	end := (s.size - s.most/2) / block * block
 	if end <= s.start {
 		return
@@ -110,7 +110,7 @@ func (s *stream) append(m mark) {
 	if err != nil {
 		return
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if _, err := f.Write(m.encode()); err == nil {
 		s.marks++
 	}

@@ -87,7 +87,7 @@ func (h *Handle) Collect() Status {
 		if code, ok := h.exitInfo(); ok {
 			return statusOf(syscall.WaitStatus(code))
 		}
-		time.Sleep(wait)
+		<-time.After(wait)
 	}
 	return Status{Code: -1}
 }

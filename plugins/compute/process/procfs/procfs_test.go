@@ -41,7 +41,7 @@ func start(t *testing.T, script string) (*exec.Cmd, *Handle) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.Close() })
+	t.Cleanup(func() { _ = h.Close() })
 	return cmd, h
 }
 
