@@ -18,6 +18,7 @@ import (
 	"github.com/instarhq/instar/plugins/traffic/proxy/state"
 	"github.com/instarhq/instar/sdk"
 	"github.com/instarhq/instar/sdk/serve"
+	"github.com/instarhq/instar/sdk/wire"
 )
 
 // EnvStateDir names the state directory for a process that shall serve again, or take over from the
@@ -74,7 +75,9 @@ func New(options ...Option) *Driver {
 		o(d)
 	}
 	d.server = front.NewServer(d.logger)
-	if dir := os.Getenv(EnvStateDir); dir != "" {
+	// Only as a driver's process: a person who calls the program must not relieve the one in charge.
+	launched := os.Getenv(wire.Handshake.MagicCookieKey) == wire.Handshake.MagicCookieValue
+	if dir := os.Getenv(EnvStateDir); dir != "" && launched {
 		d.starting.Lock()
 		go func() {
 			defer d.starting.Unlock()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/instarhq/instar/plugins/traffic/proxy"
 	"github.com/instarhq/instar/sdk"
+	"github.com/instarhq/instar/sdk/wire"
 )
 
 var limits = sdk.HoldLimits{Requests: 10000, Timeout: patience}
@@ -37,6 +38,7 @@ func TestServesAgainBeforeConfigure(t *testing.T) {
 	}
 	shut(t, r.driver)
 	t.Setenv(proxy.EnvStateDir, r.dir)
+	t.Setenv(wire.Handshake.MagicCookieKey, wire.Handshake.MagicCookieValue)
 	d := proxy.New(proxy.WithExit(func() {}), proxy.WithLogger(hclog.NewNullLogger()))
 	t.Cleanup(func() { shut(t, d) })
 	eventually(t, "it answers again", func() bool {
