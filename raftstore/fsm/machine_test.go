@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -224,19 +225,19 @@ func TestOpenTwice(t *testing.T) {
 // content dumps everything a machine has.
 func content(t testing.TB, m *Machine) string {
 	t.Helper()
-	var out string
+	var out strings.Builder
 	if err := m.view(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
 			c := tx.Bucket(name).Cursor()
 			for key, value := c.First(); key != nil; key, value = c.Next() {
-				out += fmt.Sprintf("%s %x %x\n", name, key, value)
+				fmt.Fprintf(&out, "%s %x %x\n", name, key, value)
 			}
 		}
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return out.String()
 }
 
 func drawLog(r *rapid.T, t testing.TB) []Entry {
