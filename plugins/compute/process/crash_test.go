@@ -25,6 +25,7 @@ func (n *node) counted() sdk.InstanceSpec {
 // I4: the driver is killed at every step of Create; whatever had happened by then, a repeated Create
 // gives one running instance that was started once.
 func TestI4CreateIsKilledAtEveryStep(t *testing.T) {
+	t.Parallel() // most of it is waiting for processes
 	for _, step := range []string{"filled", "recorded", "launched", "started"} {
 		n := newNode(t)
 		n.close()
@@ -49,6 +50,7 @@ func TestI4CreateIsKilledAtEveryStep(t *testing.T) {
 
 // I4: an instance whose Create was cut off can be destroyed without a Create in between.
 func TestI4DestroyAfterACrashInCreate(t *testing.T) {
+	t.Parallel() // most of it is waiting for processes
 	for _, step := range []string{"filled", "recorded", "launched", "started"} {
 		n := newNode(t)
 		n.close()
@@ -65,6 +67,7 @@ func TestI4DestroyAfterACrashInCreate(t *testing.T) {
 
 // The driver is killed at every step of Destroy; a repeated one leaves nothing.
 func TestDestroyIsKilledAtEveryStep(t *testing.T) {
+	t.Parallel() // most of it is waiting for processes
 	for _, step := range []string{"buried", "ended", "renamed"} {
 		n := newNode(t)
 		spec := n.counted()
@@ -92,6 +95,7 @@ func (n *node) wantEmptyState() {
 
 // I4: the driver is killed again and again at any time while it creates many instances.
 func TestI4KilledAtRandom(t *testing.T) {
+	t.Parallel() // most of it is waiting for processes
 	n := newNode(t)
 	var all []sdk.InstanceSpec
 	for range 20 {
@@ -118,6 +122,7 @@ func TestI4KilledAtRandom(t *testing.T) {
 
 // I4: two processes cannot act on the same state.
 func TestOneDriverForOneState(t *testing.T) {
+	t.Parallel() // most of it is waiting for processes
 	n := newNode(t)
 	other := startOther(t, driverJob{Configure: n.req})
 	if !other.lines.Scan() {
