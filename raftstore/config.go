@@ -79,8 +79,9 @@ const (
 	lease           = 250 * time.Millisecond
 	maxAppend       = 64
 	snapshotEvery   = 10 * time.Second
-	snapshotEntries = 4096 // entries after which Raft's log is cut
-	trailingEntries = 4096 // entries that are kept for followers that lag
+	snapshotEntries = 1024 // entries after which Raft's log is cut
+	trailingEntries = 8192 // entries that are kept for followers that lag
+	trailingAlone   = 256  // without followers: some, in case the newest state page is damaged (DESIGN.md)
 )
 
 func (c *Config) raft(notify chan<- bool) *raft.Config {
@@ -93,6 +94,9 @@ func (c *Config) raft(notify chan<- bool) *raft.Config {
 	rc.SnapshotInterval, rc.SnapshotThreshold, rc.TrailingLogs = snapshotEvery, snapshotEntries, trailingEntries
 	rc.NoSnapshotRestoreOnStart = true // the state file is the snapshot, and is in place
 	rc.NoLegacyTelemetry = true
+	if c.Transport == nil {
+		rc.TrailingLogs = trailingAlone
+	}
 	if c.tune != nil {
 		c.tune(rc)
 	}

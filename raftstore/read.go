@@ -132,6 +132,6 @@ func (s *Store) tree(ctx context.Context, size uint64, read func(audit.Nodes, co
 	})
 }
 
-// Verify reads the whole state and recomputes everything from the records; it takes about two seconds
+// Verify reads the whole state and recomputes everything from the records; it takes about six seconds
 // per gigabyte, and the store goes on meanwhile. CodeCorrupt says what does not fit.
 func (s *Store) Verify(ctx context.Context) error { return s.machine.Verify(ctx) }
