@@ -195,8 +195,8 @@ func TestStoppedProcessIsReplaced(t *testing.T) {
 		return strings.Contains(h.Targets()[0].Reason, "does not answer")
 	})
 	eventually(t, 30*time.Second, "another process", func() bool {
-		data, err := os.ReadFile(filepath.Join(cfg.StateDir, "targets", "compute_good_local", "process.json"))
-		return err == nil && len(data) > 0 && pid(t, cfg) != old
+		now, err := findPID(cfg)
+		return err == nil && now != old
 	})
 	healthy(t, h)
 	if !gone(old) {

@@ -13,19 +13,26 @@ import (
 // pid reads which process the target "good" has, from the record on disk.
 func pid(t *testing.T, cfg driverhost.Config) int {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(cfg.StateDir, "targets", "compute_good_local", "process.json"))
+	found, err := findPID(cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return found
+}
+
+// findPID is pid for a moment at which there may be no record.
+func findPID(cfg driverhost.Config) (int, error) {
+	data, err := os.ReadFile(filepath.Join(cfg.StateDir, "targets", "compute_good_local", "process.json"))
+	if err != nil {
+		return 0, err
 	}
 	var record struct {
 		Current struct {
 			PID int `json:"pid"`
 		} `json:"current"`
 	}
-	if err := json.Unmarshal(data, &record); err != nil {
-		t.Fatal(err)
-	}
-	return record.Current.PID
+	err = json.Unmarshal(data, &record)
+	return record.Current.PID, err
 }
 
 func kill(t *testing.T, pid int, sig syscall.Signal) {
