@@ -54,11 +54,8 @@ func TestVendorDriver(t *testing.T) {
 	}
 	c := startCluster(t, node.Options{Config: config}, func(dataDir string) {
 		// Not one of the bundled drivers, so the operator says that it may run.
-		if err := os.Mkdir(dataDir, 0o700); err != nil {
+		if err := node.Lock(t.Context(), built.bin, dataDir, binary); err != nil {
 			t.Fatal(err)
-		}
-		if out, err := exec.Command(filepath.Join(built.bin, "instard"), "lock", "-data-dir", dataDir, binary).CombinedOutput(); err != nil {
-			t.Fatalf("instard lock: %v\n%s", err, out)
 		}
 	})
 	if out := c.must("driver", "list"); !strings.Contains(out, "static") {

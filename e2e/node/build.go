@@ -35,10 +35,21 @@ func Build(ctx context.Context, repository, out string, race bool) error {
 	return goTool(ctx, repository, append(args, "./cmd/...")...)
 }
 
-// BuildShop builds examples/shop as the given version into DIR/VERSION/shop and returns that path.
-func BuildShop(ctx context.Context, repository, dir, version string) (string, error) {
-	path := filepath.Join(dir, version, "shop")
-	return path, goTool(ctx, repository, "build", "-ldflags", "-X main.version="+version, "-o", path, "./examples/shop")
+// BuildPackage builds one main package into the file out.
+func BuildPackage(ctx context.Context, repository, pkg, out string) error {
+	return goTool(ctx, repository, "build", "-o", out, pkg)
+}
+
+// Lock accepts driver binaries for a data directory, which it makes.
+func Lock(ctx context.Context, bin, dataDir string, drivers ...string) error {
+	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+		return err
+	}
+	args := append([]string{"lock", "-data-dir", dataDir}, drivers...)
+	if out, err := exec.CommandContext(ctx, filepath.Join(bin, "instard"), args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("instard lock: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func goTool(ctx context.Context, dir string, args ...string) error {

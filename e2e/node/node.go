@@ -29,6 +29,9 @@ type Node struct {
 	API     *client.Client
 	Address string // for -address and INSTAR_ADDR
 
+	// FirstAnswer is how long the daemon took from exec to its first answer, at its last start.
+	FirstAnswer time.Duration
+
 	process *exec.Cmd
 	ended   chan error // gets the process's end once
 }
@@ -72,24 +75,28 @@ func (n *Node) Start(ctx context.Context) error {
 	n.process = exec.Command(filepath.Join(n.options.Bin, "instard"), args...)
 	n.process.Stdout, n.process.Stderr = log, log
 	n.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours to handle
+	began := time.Now()
 	if err := n.process.Start(); err != nil {
 		return err
 	}
 	n.ended = make(chan error, 1)
 	go func(process *exec.Cmd, ended chan error) { ended <- process.Wait() }(n.process, n.ended)
-	return n.awaitReady(ctx)
+	return n.awaitReady(ctx, began)
 }
 
 // startLimit is how long instard may take until it is ready.
 const startLimit = 30 * time.Second
 
-func (n *Node) awaitReady(ctx context.Context) error {
+func (n *Node) awaitReady(ctx context.Context, began time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for n.FirstAnswer = 0; ; {
 		health, err := n.API.Health(ctx)
+		if err == nil && n.FirstAnswer == 0 {
+			n.FirstAnswer = time.Since(began)
+		}
 		if err == nil && health.Ready {
 			return nil
 		}
