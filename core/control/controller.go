@@ -37,11 +37,12 @@ type Controller struct {
 	log    hclog.Logger
 	queue  *queue
 	places *places
+	budget int // bytes of one transaction
 }
 
 // New makes a controller.
 func New(config Config) *Controller {
-	c := &Controller{state: config.State, now: config.Now, newID: config.NewID, log: config.Logger, places: newPlaces()}
+	c := &Controller{state: config.State, now: config.Now, newID: config.NewID, log: config.Logger, places: newPlaces(), budget: maxBytes}
 	if c.now == nil {
 		c.now = time.Now
 	}

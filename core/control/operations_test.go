@@ -298,26 +298,38 @@ func TestRefusedOperations(t *testing.T) {
 	})
 }
 
-func TestLargeServicesTakeSeveralTransactions(t *testing.T) {
+func TestWhatDoesNotFitTakesSeveralTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		d := version("shop", 1, 6500)
-		d.Spec.Routes = nil
-		w.apply(d)
-		w.rest("shop", 1, 6500)
-		_, err := w.ops.Scale(w.ctx, ann(), "shop", 0)
+		w := newWorldWithBudget(t, 8<<10)
+		w.apply(version("shop", 1, 60))
+		w.rest("shop", 1, 60)
+		w.apply(version("shop", 2, 60))
+		w.rest("shop", 2, 60)
+		w.set(func() { w.bad["shop-3.tar.gz"] = true })
+		w.apply(version("shop", 3, 50))
+		w.phase("shop/3", core.RolloutFailed)
+		w.rest("shop", 2, 60)
+		_, err := w.ops.Scale(w.ctx, ann(), "shop", 5)
 		w.must(err)
-		w.rest("shop", 1, 0)
-		creating := 0
+		w.rest("shop", 2, 5)
+		_, err = w.ops.Delete(w.ctx, ann(), "shop")
+		w.must(err)
+		w.until("nothing left", func(v *state.View) bool { return state.Services.Seq(v, "shop") == 0 })
+		w.orphans()
+
+		made := 0
 		for seq := uint64(1); seq <= w.store.Seq(); seq++ {
 			rec, err := w.store.Record(w.ctx, seq)
 			w.must(err)
 			if rec.Txn.Meta.Verb == "instance.create" {
-				creating++
+				made++
+			}
+			if m := rec.Txn.Meta; m.Principal == "controller" && len(rec.Raw) > 40<<10 { // two pools of 60 in a route
+				t.Errorf("record %d (%s) has %d bytes", seq, m.Verb, len(rec.Raw))
 			}
 		}
-		if creating != 2 {
-			t.Errorf("made in %d transactions", creating)
+		if made < 10 {
+			t.Errorf("170 instances were made in %d transactions", made)
 		}
 	})
 }

@@ -39,7 +39,7 @@ func (c *Controller) safely(ctx context.Context, name string, cause uint64) (s s
 
 // step plans a service and writes what is decided, as one transaction.
 func (c *Controller) step(ctx context.Context, name string, cause uint64) (s stepped, err error) {
-	w := writer{budget: maxBytes, create: c.create}
+	w := writer{budget: c.budget, create: c.create}
 	defer func() { c.places.giveBack(w.created) }() // nothing, if they have been kept
 	exists, waiting := false, ""
 	meta := core.Meta{Principal: principal, Verb: "service.update", Cause: cause}

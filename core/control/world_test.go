@@ -21,7 +21,7 @@ import (
 )
 
 // agentTick is how often the agents of a world look around.
-const agentTick = 100 * time.Millisecond
+const agentTick = 200 * time.Millisecond
 
 // world is a cluster of one node without drivers: a store, its State, agents that pretend, and the
 // Controller and Operations under test. It lives in a synctest bubble.
@@ -34,10 +34,11 @@ type world struct {
 
 	mu       sync.Mutex
 	stop     context.CancelFunc // of the present controller
-	backend  map[string]string  // instances that run: id → revision's artifact
-	made     map[string]int     // how often each instance was ever created
-	bad      map[string]bool    // artifacts that never become healthy
-	sick     map[string]bool    // instances that are not healthy now
+	budget   int
+	backend  map[string]string // instances that run: id → revision's artifact
+	made     map[string]int    // how often each instance was ever created
+	bad      map[string]bool   // artifacts that never become healthy
+	sick     map[string]bool   // instances that are not healthy now
 	failing  map[string]*core.Failure
 	away     bool // the driver does nothing
 	missing  map[string]bool
@@ -92,9 +93,15 @@ func (c *crashing) transactions() int {
 // newWorld starts a cluster; the bubble's end ends it.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWithBudget(t, core.MaxTxnBytes/2)
+}
+
+// newWorldWithBudget starts one whose controller writes at most so many bytes at a time.
+func newWorldWithBudget(t *testing.T, budget int) *world {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &world{
-		t: t, ctx: ctx, store: &crashing{Store: coretest.NewStore()},
+		t: t, ctx: ctx, budget: budget, store: &crashing{Store: coretest.NewStore()},
 		backend: map[string]string{}, made: map[string]int{}, bad: map[string]bool{}, sick: map[string]bool{},
 		failing: map[string]*core.Failure{}, missing: map[string]bool{}, planes: map[string]core.Route{}, quietFor: map[string]bool{},
 	}
@@ -126,7 +133,7 @@ func (w *world) controllers() {
 	for w.ctx.Err() == nil {
 		ctx, stop := context.WithCancel(w.ctx)
 		w.set(func() { w.stop = stop })
-		_ = control.New(control.Config{State: w.state, Logger: logger}).Run(ctx)
+		_ = control.NewWithBudget(control.Config{State: w.state, Logger: logger}, w.budget).Run(ctx)
 		stop()
 	}
 }
@@ -283,7 +290,7 @@ func version(name string, v, count int) core.Declared {
 		Compute:  core.Compute{Driver: "process"}, Ports: []core.Port{{Name: "http"}},
 		Routes: []core.RouteSpec{{Name: name, Driver: "proxy", Listen: fmt.Sprintf(":%d", 8000+len(name)), Protocol: core.ProtocolHTTP, Port: "http"}},
 		Rollout: core.RolloutSpec{
-			Strategy: core.StrategyBlueGreen, Bake: core.Duration(2 * time.Second), KeepPrevious: core.Duration(10 * time.Second),
+			Strategy: core.StrategyBlueGreen, Bake: core.Duration(time.Second), KeepPrevious: core.Duration(4 * time.Second),
 			ProgressDeadline: core.Duration(time.Minute),
 		},
 	}}
