@@ -365,3 +365,13 @@ func TestWhatCannotBeUnderstoodEndsRun(t *testing.T) {
 		}
 	}
 }
+
+// A log that was restored begins with a lineage, which must not stop those who read it.
+func TestLineageIsRead(t *testing.T) {
+	s := following(t, coretest.NewStore())
+	want := core.Lineage{Format: core.Format, Origin: "test/1/2", Previous: core.TreeHead{Origin: "test/1/1", Size: 7}}
+	update(t, s, func(tx *state.Tx) { state.Lineages.Put(tx, want.Origin, want) })
+	if got, ok := state.Lineages.Get(s.View(), want.Origin); !ok || got != want {
+		t.Errorf("%+v, %v", got, ok)
+	}
+}

@@ -39,6 +39,7 @@ var (
 	Checks           = Table[core.Check]{core.KindCheck}
 	Nodes            = Table[core.Node]{core.KindNode}
 	Drivers          = Table[core.Driver]{core.KindDriver}
+	Lineages         = Table[core.Lineage]{core.KindLineage}
 )
 
 // entry is one object as memdb holds it.
@@ -167,6 +168,7 @@ var decoders = map[core.Kind]decoder{
 	core.KindCheck:          decodeAs(func(v *core.Check) int { return v.Format }),
 	core.KindNode:           decodeAs(func(v *core.Node) int { return v.Format }),
 	core.KindDriver:         decodeAs(func(v *core.Driver) int { return v.Format }),
+	core.KindLineage:        decodeAs(func(v *core.Lineage) int { return v.Format }),
 }
 
 // keysOf fills the secondary indexes.
