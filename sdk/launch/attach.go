@@ -18,8 +18,8 @@ import (
 // ErrGone says that the process that a State describes does not run any more, whatever has its pid now.
 var ErrGone = errors.New("the process is gone")
 
-// pollInterval is how often we look whether a process that is not our child still lives. Its broken
-// connection tells earlier, as a rule.
+// pollInterval is how often we look whether a process that is not our child still lives, where the kernel
+// does not tell. Its broken connection tells earlier, as a rule.
 const pollInterval = 200 * time.Millisecond
 
 // Alive reports whether the process of the state runs; another one with the same pid does not count.
@@ -92,6 +92,16 @@ type attached struct {
 
 // watch looks for the end of a process that no wait call can report.
 func (a *attached) watch() {
+	if !a.state.awaitEnd(a.left) {
+		a.poll()
+	}
+	if !a.state.Alive() {
+		close(a.done)
+	}
+}
+
+// poll returns when the process has ended or nobody cares any more.
+func (a *attached) poll() {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for a.state.Alive() {
@@ -101,7 +111,6 @@ func (a *attached) watch() {
 		case <-tick.C:
 		}
 	}
-	close(a.done)
 }
 
 func (a *attached) exit() string {
