@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -91,5 +90,5 @@ func find(program string) (string, error) {
 	if path, err := exec.LookPath(program); err == nil {
 		return path, nil
 	}
-	return exec.LookPath(filepath.Join("/usr/sbin", program))
+	return exec.LookPath("/usr/sbin/" + program)
 }

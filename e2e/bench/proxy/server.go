@@ -69,8 +69,11 @@ func startProcess(ctx context.Context, dir, name, address, program string, args 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is ended by a signal
+		close(done)
+	}()
 	s := &server{name: name, address: address, stop: func() error { return end(cmd.Process, done) }}
 	if err := answers(ctx, address); err != nil {
 		said, _ := os.ReadFile(log.Name()) // if it cannot be read there is nothing to add
@@ -80,7 +83,7 @@ func startProcess(ctx context.Context, dir, name, address, program string, args 
 }
 
 // end stops a process in order, and by force if it does not go.
-func end(p *os.Process, done <-chan error) error {
+func end(p *os.Process, done <-chan struct{}) error {
 	_ = p.Signal(syscall.SIGTERM) // fails only if it has ended
 	select {
 	case <-done:
@@ -95,21 +98,27 @@ func end(p *os.Process, done <-chan error) error {
 // answers waits until a server gives both answers whole.
 func answers(ctx context.Context, address string) error {
 	var last error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
-		last = nil
-		for path, size := range map[string]int64{"/small": smallSize, "/large": largeSize} {
-			resp, err := http.Get("http://" + address + path)
-			if err != nil {
-				last = err
-				break
-			}
-			if _ = resp.Body.Close(); resp.StatusCode != http.StatusOK || resp.ContentLength != size {
-				last = fmt.Errorf("%s: %s with %d bytes, want 200 with %d", path, resp.Status, resp.ContentLength, size)
-			}
-		}
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && ctx.Err() == nil; <-time.After(20 * time.Millisecond) {
+		last = errors.Join(answer(ctx, address, "/small", smallSize), answer(ctx, address, "/large", largeSize))
 		if last == nil {
 			return nil
 		}
 	}
 	return errors.Join(last, ctx.Err())
+}
+
+func answer(ctx context.Context, address, path string, size int64) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // only its head counts
+	if resp.StatusCode != http.StatusOK || resp.ContentLength != size {
+		return fmt.Errorf("%s: %s with %d bytes, want 200 with %d", path, resp.Status, resp.ContentLength, size)
+	}
+	return nil
 }

@@ -58,7 +58,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("over gRPC", func(t *testing.T) {
 		sdktest.Traffic(t, func(t sdktest.T) sdktest.TrafficFixture {
-			return fixture(t, func(t sdktest.T, d sdk.Traffic) sdk.Traffic { return sdktest.ServeTraffic(t, d) })
+			return fixture(t, sdktest.ServeTraffic)
 		})
 	})
 }

@@ -41,7 +41,7 @@ func TestEndpointComesUpAgain(t *testing.T) {
 	r.apply(pool(1, address))
 	c := client(t)
 	resp, err := c.Get(r.url("/"))
-	if _ = text(t, resp, err); resp.StatusCode != 503 || r.endpoint().State != sdk.EndpointDown {
+	if _ = text(t, resp, err); resp.StatusCode != http.StatusServiceUnavailable || r.endpoint().State != sdk.EndpointDown {
 		t.Fatalf("with nobody there: %s, %+v", resp.Status, r.endpoint())
 	}
 	ln, err := net.Listen("tcp", address)
@@ -52,7 +52,7 @@ func TestEndpointComesUpAgain(t *testing.T) {
 	go func() { _ = server.Serve(ln) }()
 	t.Cleanup(func() { _ = server.Close() })
 	resp, err = c.Get(r.url("/"))
-	if _ = text(t, resp, err); resp.StatusCode != 200 || r.endpoint().State != sdk.EndpointUp {
+	if _ = text(t, resp, err); resp.StatusCode != http.StatusOK || r.endpoint().State != sdk.EndpointUp {
 		t.Errorf("with somebody there: %s, %+v", resp.Status, r.endpoint())
 	}
 }
@@ -84,10 +84,10 @@ func TestEndpointDiesInTheAnswer(t *testing.T) {
 			}
 			_, err = io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
-			if resp.StatusCode == 200 && err == nil {
+			if resp.StatusCode == http.StatusOK && err == nil {
 				t.Errorf("%s: a cut answer looks whole", name)
 			}
-			if resp.StatusCode != 200 && resp.StatusCode != 502 {
+			if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusBadGateway {
 				t.Errorf("%s: %s", name, resp.Status)
 			}
 			if n := requests.Load(); n != 1 {
@@ -108,7 +108,7 @@ func TestNoAnswerInTime(t *testing.T) {
 		r.serve(func(http.ResponseWriter, *http.Request) { <-stop })
 		defer close(stop)
 		resp, err := c.Get(r.url("/"))
-		if _ = text(t, resp, err); resp.StatusCode != 504 {
+		if _ = text(t, resp, err); resp.StatusCode != http.StatusGatewayTimeout {
 			t.Errorf("answered %s", resp.Status)
 		}
 		if e := r.endpoint(); e.Errors != 1 || e.State != sdk.EndpointUp {
@@ -163,7 +163,7 @@ func TestClosedIdleConnectionsLoseNothing(t *testing.T) {
 				}
 				req, _ := http.NewRequest(method, r.url("/"), body)
 				resp, err := c.Do(req)
-				if got := text(t, resp, err); resp.StatusCode != 200 {
+				if got := text(t, resp, err); resp.StatusCode != http.StatusOK {
 					t.Fatalf("round %d, %s with %T: %s %q", round, method, body, resp.Status, got)
 				}
 				sent++
@@ -240,7 +240,7 @@ func TestSlowClientsOfBigAnswers(t *testing.T) {
 	defer func() { _ = resp.Body.Close() }()
 	// Others are served while this one does not read.
 	other, err := client(t).Head(r.url("/"))
-	if _ = text(t, other, err); other.StatusCode != 200 {
+	if _ = text(t, other, err); other.StatusCode != http.StatusOK {
 		t.Errorf("meanwhile: %s", other.Status)
 	}
 	if n, err := io.Copy(io.Discard, resp.Body); n != size || err != nil {
@@ -258,7 +258,7 @@ func TestEarlyAnswer(t *testing.T) {
 	c, in := r.dial()
 	_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\nsome")
 	resp, err := http.ReadResponse(in, nil)
-	if got := text(t, resp, err); resp.StatusCode != 413 || got != "full" || !resp.Close {
+	if got := text(t, resp, err); resp.StatusCode != http.StatusRequestEntityTooLarge || got != "full" || !resp.Close {
 		t.Errorf("answered %s %q, close %v", resp.Status, got, resp.Close)
 	}
 	if rest, err := io.ReadAll(in); len(rest) > 0 || err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !strings.Contains(err.Error(), "reset") {

@@ -166,7 +166,7 @@ func TestTrailersAndInterimAnswers(t *testing.T) {
 func TestStreaming(t *testing.T) {
 	both(t, func(t *testing.T, r *rig, c *http.Client) {
 		next := make(chan string)
-		r.serve(func(w http.ResponseWriter, req *http.Request) {
+		r.serve(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
 			control := http.NewResponseController(w)
 			_ = control.Flush()
@@ -328,14 +328,14 @@ func TestRoutesShareAListener(t *testing.T) {
 	req, _ := http.NewRequest(http.MethodGet, r.url("/"), nil)
 	req.Host = "shop.example"
 	resp, err := client(t).Do(req)
-	if _ = text(t, resp, err); resp.StatusCode != 404 {
+	if _ = text(t, resp, err); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a removed route answers %s", resp.Status)
 	}
 }
 
 func TestHTTP10(t *testing.T) {
 	r := newRig(t)
-	r.serve(func(w http.ResponseWriter, req *http.Request) {
+	r.serve(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "a")
 		_ = http.NewResponseController(w).Flush() // chunked from here
 		_, _ = io.WriteString(w, "b")
@@ -344,7 +344,7 @@ func TestHTTP10(t *testing.T) {
 	if !strings.HasSuffix(got, "\r\n\r\nab") || !strings.Contains(got, "Connection: close\r\n") || strings.Contains(got, "chunked") {
 		t.Errorf("an HTTP/1.0 client got %q", got)
 	}
-	r.serve(func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, "sized") })
+	r.serve(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "sized") })
 	got = r.raw("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n")
 	if strings.Count(got, "sized") != 2 || !strings.Contains(got, "Connection: keep-alive\r\n") {
 		t.Errorf("a keep-alive HTTP/1.0 client got %q", got)

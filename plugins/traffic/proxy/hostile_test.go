@@ -62,7 +62,7 @@ func TestSmugglingIsRefused(t *testing.T) {
 func TestMalformedChunksAreRefused(t *testing.T) {
 	r := newRig(t)
 	var whole atomic.Int64
-	r.serve(func(w http.ResponseWriter, req *http.Request) {
+	r.serve(func(_ http.ResponseWriter, req *http.Request) {
 		if _, err := io.ReadAll(req.Body); err == nil {
 			whole.Add(1)
 		}
@@ -248,7 +248,7 @@ func TestErrorsSayNothingOfTheInside(t *testing.T) {
 	for _, c := range []*http.Client{client(t), h2client(t)} {
 		resp, err := c.Get(r.url("/"))
 		got := text(t, resp, err)
-		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("a dead pool answers %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
 		}
 		for _, secret := range []string{address, "127.0.0.1", "refused", "dial", "i1-0"} {

@@ -76,7 +76,7 @@ func startLoad(t *testing.T, r *rig) *load {
 			l.think(n)
 			return l.do(keepalive, http.MethodGet, nil)
 		})
-		l.client(func(n int) (string, error) { // a body that cannot be sent again, of known or unknown length
+		l.client(func(int) (string, error) { // a body that cannot be sent again, of known or unknown length
 			body := bytes.Repeat([]byte("b"), rand.IntN(20_000))
 			var in io.Reader = struct{ io.Reader }{bytes.NewReader(body)}
 			got, err := l.do(keepalive, http.MethodPost, in)
@@ -139,7 +139,9 @@ func (l *load) client(request func(n int) (string, error)) {
 			l.sent.Add(1)
 			number, _, _ := strings.Cut(got, ":")
 			if answered, perr := strconv.ParseInt(number, 10, 64); err != nil || perr != nil || answered < from || answered > to {
-				l.shot.Do(func() { l.t.Errorf("a request begun with revision %d active and ended with %d got %.60q, %v", from, to, got, err) })
+				l.shot.Do(func() {
+					l.t.Errorf("a request begun with revision %d active and ended with %d got %.60q, %v", from, to, got, err)
+				})
 				return
 			}
 		}

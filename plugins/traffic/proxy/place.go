@@ -137,7 +137,7 @@ const retryOpen = time.Second
 // retry tries, until all places are open, those that could not be opened.
 func (d *Driver) retry() {
 	for {
-		time.Sleep(retryOpen)
+		<-time.After(retryOpen)
 		d.mu.Lock()
 		failed := false
 		if !d.superseded && !d.closed {

@@ -41,7 +41,7 @@ type process struct {
 // start launches the driver, which begins to serve from dir at once.
 func start(t *testing.T, program, dir string) *process {
 	t.Helper()
-	private, err := os.MkdirTemp("", "proxy-") // short: it has the socket
+	private, err := os.MkdirTemp("", "proxy-") //nolint:usetesting // TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,8 +88,10 @@ func (p *process) awaitEnd(t *testing.T, what string) {
 // The whole life of real processes: upgrade, SIGTERM, SIGKILL.
 func TestProcesses(t *testing.T) {
 	binary, dir := program(t), t.TempDir()
-	route := sdk.Route{ID: "web", Generation: 1, Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: patience,
-		Pools: []sdk.Pool{pool(1, revision(t, 1))}}
+	route := sdk.Route{
+		ID: "web", Generation: 1, Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: patience,
+		Pools: []sdk.Pool{pool(1, revision(t, 1))},
+	}
 	first := start(t, binary, dir)
 	if err := first.Configure(t.Context(), configure(dir)); err != nil {
 		t.Fatal(err)
@@ -138,7 +140,7 @@ func answers(r *rig) bool {
 		return false
 	}
 	_ = resp.Body.Close()
-	return resp.StatusCode == 200
+	return resp.StatusCode == http.StatusOK
 }
 
 // atRest wants a process that has nothing to do to need little memory and no CPU.
@@ -192,8 +194,10 @@ func TestKilledSuccessors(t *testing.T) {
 	if err := current.Configure(t.Context(), configure(dir)); err != nil {
 		t.Fatal(err)
 	}
-	route := sdk.Route{ID: "web", Generation: 1, Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: time.Second,
-		Pools: []sdk.Pool{pool(1, revision(t, 1))}}
+	route := sdk.Route{
+		ID: "web", Generation: 1, Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: time.Second,
+		Pools: []sdk.Pool{pool(1, revision(t, 1))},
+	}
 	if err := current.Apply(t.Context(), route); err != nil {
 		t.Fatal(err)
 	}

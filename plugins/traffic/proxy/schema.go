@@ -16,23 +16,37 @@ import (
 const Version = "0.1.0"
 
 var targetSchema = sdk.Schema{
-	{Name: "max_connections", Type: cty.Number, Default: cty.NumberIntVal(20000),
-		Doc: "How many client connections are open at a time over all listeners; further ones wait in the kernel's queue."},
-	{Name: "trusted_proxies", Type: cty.List(cty.String),
-		Doc: "Networks (CIDR) of proxies in front of this one, whose X-Forwarded-* fields are believed and passed on."},
-	{Name: "read_header_timeout", Type: cty.String, Default: cty.StringVal("10s"),
-		Doc: "How long a client may take to send the head of a request, or for a TLS handshake."},
-	{Name: "idle_timeout", Type: cty.String, Default: cty.StringVal("75s"),
-		Doc: "How long a connection of a client stays open between two requests."},
+	{
+		Name: "max_connections", Type: cty.Number, Default: cty.NumberIntVal(20000),
+		Doc: "How many client connections are open at a time over all listeners; further ones wait in the kernel's queue.",
+	},
+	{
+		Name: "trusted_proxies", Type: cty.List(cty.String),
+		Doc: "Networks (CIDR) of proxies in front of this one, whose X-Forwarded-* fields are believed and passed on.",
+	},
+	{
+		Name: "read_header_timeout", Type: cty.String, Default: cty.StringVal("10s"),
+		Doc: "How long a client may take to send the head of a request, or for a TLS handshake.",
+	},
+	{
+		Name: "idle_timeout", Type: cty.String, Default: cty.StringVal("75s"),
+		Doc: "How long a connection of a client stays open between two requests.",
+	},
 }
 
 var routeSchema = sdk.Schema{
-	{Name: "response_timeout", Type: cty.String, Default: cty.StringVal("60s"),
-		Doc: "How long an instance may take from the end of a request to the first byte of its answer; then the client gets 504."},
-	{Name: "max_body", Type: cty.Number, Default: cty.NumberIntVal(0),
-		Doc: "The largest request body in bytes, 0 for no limit; a larger one is answered with 413."},
-	{Name: "balance", Type: cty.String, Default: cty.StringVal("least_in_flight"),
-		Doc: "How an instance is chosen: least_in_flight (in turn among equals) or round_robin."},
+	{
+		Name: "response_timeout", Type: cty.String, Default: cty.StringVal("60s"),
+		Doc: "How long an instance may take from the end of a request to the first byte of its answer; then the client gets 504.",
+	},
+	{
+		Name: "max_body", Type: cty.Number, Default: cty.NumberIntVal(0),
+		Doc: "The largest request body in bytes, 0 for no limit; a larger one is answered with 413.",
+	},
+	{
+		Name: "balance", Type: cty.String, Default: cty.StringVal("least_in_flight"),
+		Doc: "How an instance is chosen: least_in_flight (in turn among equals) or round_robin.",
+	},
 }
 
 // Describe implements sdk.Driver.

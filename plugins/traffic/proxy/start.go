@@ -17,6 +17,9 @@ import (
 // startTimeout bounds the way into charge, and each step of a hand-over.
 const startTimeout = 10 * time.Second
 
+// startPoll is how often a process looks whether the one before it has given way.
+const startPoll = 5 * time.Millisecond
+
 // start takes charge of a state directory: from the process that is in charge, with its sockets, or from
 // what the last one has left on disk. It is called with d.starting held; further calls do nothing.
 func (d *Driver) start(dir string) error {
@@ -26,7 +29,7 @@ func (d *Driver) start(dir string) error {
 	if started {
 		return nil
 	}
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(startTimeout); ; <-time.After(startPoll) {
 		link, err := handover.Dial(dir)
 		switch {
 		case err == nil:
@@ -197,7 +200,7 @@ func (d *Driver) relieve(dir string, link *handover.Link) error {
 	}
 	var lock *handover.Lock
 	var err error
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(startTimeout); ; <-time.After(startPoll) {
 		if lock, err = handover.TakeLock(dir); err == nil {
 			break
 		}

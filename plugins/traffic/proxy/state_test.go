@@ -43,7 +43,7 @@ func TestServesAgainBeforeConfigure(t *testing.T) {
 	t.Cleanup(func() { shut(t, d) })
 	eventually(t, "it answers again", func() bool {
 		resp, err := http.Get(r.url("/"))
-		return err == nil && resp.Body.Close() == nil && resp.StatusCode == 200
+		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 	})
 	older := configure(r.dir)
 	older.Generation = 0
@@ -177,7 +177,7 @@ func TestAddressTakenAtRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.driver = newDriver(t, r.dir)
-	if resp, err := http.Get("http://" + other.Listen); err != nil || resp.Body.Close() != nil || resp.StatusCode != 200 {
+	if resp, err := http.Get("http://" + other.Listen); err != nil || resp.Body.Close() != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("the other listener: %v, %v", resp, err)
 	}
 	if r.observe().Listening {

@@ -139,12 +139,14 @@ func TestDrainDeadlineEndsWhatRemains(t *testing.T) {
 
 func TestRefusedUpgrade(t *testing.T) {
 	r := newRig(t)
-	r.serve(func(w http.ResponseWriter, req *http.Request) { _, _ = fmt.Fprintf(w, "plain %s", req.Header.Get("Upgrade")) })
+	r.serve(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = fmt.Fprintf(w, "plain %s", req.Header.Get("Upgrade"))
+	})
 	c, in := r.dial()
 	for range 2 { // the connection goes on
 		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: foo\r\n\r\n")
 		resp, err := http.ReadResponse(in, nil)
-		if got := text(t, resp, err); got != "plain foo" || resp.StatusCode != 200 {
+		if got := text(t, resp, err); got != "plain foo" || resp.StatusCode != http.StatusOK {
 			t.Errorf("%s %q", resp.Status, got)
 		}
 	}

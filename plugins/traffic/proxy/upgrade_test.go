@@ -230,8 +230,8 @@ func TestCloseDrains(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "refused")
 	})
 	select {
-	case <-closed:
-		t.Fatal("closed with a request in flight")
+	case err := <-closed:
+		t.Fatalf("closed with a request in flight: %v", err)
 	default:
 	}
 	close(slow)

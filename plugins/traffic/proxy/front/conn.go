@@ -265,8 +265,8 @@ func (c *conn) pass(r *route.Route, ask route.Ask) bool {
 	}
 }
 
-// buffer is what a request borrows: for heads, and for the body on its way.
-type buffer [http1.ChunkRoom + 64<<10 + http1.ChunkTail]byte
+// buffer is what a request borrows: for heads, and for the body on its way. A common 64 KiB fits with its head.
+type buffer [http1.ChunkRoom + 68<<10 + http1.ChunkTail]byte
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 

@@ -141,7 +141,7 @@ func (x *exchange) await(now time.Time, timeout time.Duration) {
 // Read reads from the endpoint, for x.up.Reader.
 func (x *exchange) Read(p []byte) (int, error) {
 	for {
-		n, err := x.up.TCPConn.Read(p)
+		n, err := x.up.Read(p)
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -188,7 +188,7 @@ func (x *exchange) readHead(headRequest bool) error {
 			seen = in.Buffered()
 		}
 		if err := in.Fill(maxHead); err != nil {
-			if seen > 0 && err == io.EOF {
+			if seen > 0 && errors.Is(err, io.EOF) {
 				return io.ErrUnexpectedEOF
 			}
 			return err

@@ -242,7 +242,7 @@ func (s *stream) sendBody(limit int64) error {
 			if out = out[:0]; n > 0 {
 				out = http1.Chunk(buf[:], n)
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				out = http1.AppendLastChunk(out, fieldsOf(s.r.Trailer))
 			}
 		}
@@ -251,9 +251,9 @@ func (s *stream) sendBody(limit int64) error {
 				return errEndpoint
 			}
 		}
-		switch err {
-		case nil:
-		case io.EOF:
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
 			return nil
 		default:
 			return errClient

@@ -84,7 +84,7 @@ func (s *stream) relay(headRequest bool) error {
 				return errClient
 			}
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if !body.Done() && s.control.Flush() != nil {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -139,11 +140,11 @@ func (l *Listener) handshake(c *client, rules *Rules) (*tls.Conn, bool) {
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
 	secure := tls.Server(c, config)
-	_ = c.SetDeadline(time.Now().Add(l.server.settings.Load().ReadHeaderTimeout))
-	if err := secure.Handshake(); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), l.server.settings.Load().ReadHeaderTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
 		l.server.logger.Debug("TLS handshake failed", "client", c.RemoteAddr().String(), "error", err)
 		return nil, false
 	}
-	_ = c.SetDeadline(time.Time{})
 	return secure, true
 }

@@ -81,7 +81,7 @@ func (p *passage) sendBody() error {
 			if out = out[:0]; n > 0 {
 				out = http1.Chunk(buf[:], n)
 			}
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				out = http1.AppendLastChunk(out, p.reqBody.Trailer)
 			}
 		}
@@ -90,7 +90,7 @@ func (p *passage) sendBody() error {
 				return errEndpoint
 			}
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if p.reqBody.Done() {
@@ -176,13 +176,20 @@ func (p *passage) relayBody(out []byte, chunked bool, now time.Time) error {
 		var n int
 		var err error
 		if start < len(p.buf)/2 {
-			n, err = gather(body, p.buf[start:len(p.buf)-http1.ChunkTail], !head && !body.Done())
+			room := p.buf[start : len(p.buf)-http1.ChunkTail]
+			n, err = gather(body, room, !head && !body.Done())
+			if raw := body.Raw(); head && raw > 0 && err == nil {
+				// An endpoint that writes its answer at once has filled more than the buffer for its head.
+				more := p.x.up.TryRead(room[n:min(int64(len(room)), int64(n)+raw)])
+				body.Advance(more)
+				n += more
+			}
 		} // else a huge head goes out alone
 		if !head {
 			now = time.Now()
 		}
 		p.write.push(p.nc, now)
-		out = p.frame(out, start, n, chunked, err == io.EOF, body)
+		out = p.frame(out, start, n, chunked, errors.Is(err, io.EOF), body)
 		done := body.Done()
 		if done && (p.pump == nil || p.pumpDone.Load()) {
 			// Before the last bytes go out: who has them finds the request no longer in flight.
@@ -193,7 +200,7 @@ func (p *passage) relayBody(out []byte, chunked bool, now time.Time) error {
 				return errClient
 			}
 		}
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
 		if done {

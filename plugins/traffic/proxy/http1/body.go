@@ -31,11 +31,12 @@ type Body struct {
 // Reset makes b read a body of the given framing from src.
 func (b *Body) Reset(src *Reader, length int64, chunked bool) {
 	*b = Body{src: src, left: length, chunked: chunked, first: true, Trailer: b.Trailer[:0]}
-	if chunked {
+	switch {
+	case chunked:
 		b.left = 0
-	} else if length < 0 {
+	case length < 0:
 		b.toEOF = true
-	} else {
+	default:
 		b.done = length == 0
 	}
 }
@@ -67,18 +68,19 @@ func (b *Body) Ready() bool {
 	return len(rest) >= 2 && rest[0] == '\r' && rest[1] == '\n' || HeadEnd(rest, 0) > 0
 }
 
-// Left returns how many bytes of a body of known length are still to come, -1 if it is not known.
-func (b *Body) Left() int64 {
-	if b.chunked || b.toEOF {
-		return -1
+// Raw says how many of the next bytes on the connection itself certainly belong to the body as they are: 0
+// while there are buffered ones, or framing comes first.
+func (b *Body) Raw() int64 {
+	if b.done || b.toEOF || b.src.Buffered() > 0 {
+		return 0
 	}
 	return b.left
 }
 
-// Advance records that n bytes were taken from the connection past this reader, n <= Left.
-func (b *Body) Advance(n int64) {
-	b.left -= n
-	b.done = b.left == 0
+// Advance records that n <= Raw bytes of the body were taken from the connection past this reader.
+func (b *Body) Advance(n int) {
+	b.left -= int64(n)
+	b.done = b.left == 0 && !b.chunked
 }
 
 // Read reads some of the body.
@@ -88,7 +90,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	if b.toEOF {
 		n, err := b.src.Read(p)
-		b.done = err == io.EOF
+		b.done = errors.Is(err, io.EOF)
 		return n, err
 	}
 	if b.chunked && b.left == 0 {
@@ -101,7 +103,7 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	n, err := b.src.Read(p)
 	b.left -= int64(n)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	if b.left == 0 && err == nil && !b.chunked {
@@ -221,10 +223,10 @@ func (b *Body) need(n int) error {
 
 func (b *Body) fill(limit int) error {
 	err := b.src.Fill(limit)
-	switch err {
-	case io.EOF:
+	switch {
+	case errors.Is(err, io.EOF):
 		return io.ErrUnexpectedEOF
-	case ErrBufferFull:
+	case errors.Is(err, ErrBufferFull):
 		return ErrBody
 	}
 	return err

@@ -94,7 +94,7 @@ func TestBodyReadyNeverWaits(t *testing.T) {
 		for b.Ready() {
 			n, err := b.Read(room[:])
 			got.Write(room[:n])
-			if err != nil && err != io.EOF {
+			if err != nil && !errors.Is(err, io.EOF) {
 				t.Fatalf("cut at %d: %v", cut, err)
 			}
 		}

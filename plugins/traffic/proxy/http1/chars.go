@@ -9,7 +9,7 @@ const (
 )
 
 var octets = func() (t [256]uint8) {
-	for c := 0; c < 256; c++ {
+	for c := range t {
 		b := byte(c)
 		alnum := b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z'
 		if alnum || contains("!#$%&'*+-.^_`|~", b) {
@@ -29,7 +29,7 @@ var octets = func() (t [256]uint8) {
 }()
 
 func contains(s string, b byte) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if s[i] == b {
 			return true
 		}
@@ -63,7 +63,7 @@ func ValidValue(s []byte) bool { return all(s, isValue) }
 
 // validEscapes says whether every % before the query is followed by two hexadecimal digits.
 func validEscapes(s []byte) bool {
-	for i := 0; i < len(s); i++ {
+	for i := range s {
 		switch s[i] {
 		case '?':
 			return true

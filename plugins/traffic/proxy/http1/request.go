@@ -125,13 +125,14 @@ func (r *Request) setTarget(target []byte) error {
 			return bad("malformed request target")
 		}
 		end := bytes.IndexAny(rest, "/?")
-		if end < 0 {
-			// The path of "http://host" is "/". Slashes of the scheme serve as its bytes.
+		switch {
+		case end < 0:
+			// The path of "http://host" is "/". The last slash of the scheme serves as its byte.
 			end = len(rest)
 			r.Target = target[len(target)-len(rest)-1 : len(target)-len(rest)]
-		} else if rest[end] == '/' {
+		case rest[end] == '/':
 			r.Target = rest[end:]
-		} else {
+		default:
 			return bad("malformed request target")
 		}
 		r.Host = rest[:end]

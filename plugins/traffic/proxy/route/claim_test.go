@@ -101,7 +101,7 @@ func TestDownEndpoints(t *testing.T) {
 				t.Fatal("a request went to the endpoint that is down")
 			}
 		}
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		trials := 0
 		for range 10 {
 			if g := claim(t, r, route.Ask{}); g.Endpoint != up.Endpoint {
@@ -206,12 +206,12 @@ func TestDrain(t *testing.T) {
 			t.Fatalf("draining is %+v", o.Draining)
 		}
 		ends.Done(route.Outcome{Now: time.Now()})
-		time.Sleep(59 * time.Second)
+		<-time.After(59 * time.Second)
 		synctest.Wait()
 		if aborted.Load() != 0 {
 			t.Fatal("aborted before the deadline")
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		if n := aborted.Load(); n != 1 {
 			t.Fatalf("aborted %d times after the deadline", n)
@@ -230,7 +230,7 @@ func TestEndpointComesBackWhileItDrains(t *testing.T) {
 		f.Abort = func() { t.Error("aborted, though the endpoint is back") }
 		r.Apply(sdk.Route{ID: "web", Generation: 2, Drain: time.Second}, &route.Options{})
 		r.Apply(spec(3, 1, 1), &route.Options{})
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		synctest.Wait()
 		o := r.Observe(time.Now())
 		if len(o.Draining) != 0 || o.Pools[0].Endpoints[0].InFlight != 1 || o.Pools[0].Endpoints[0].State != sdk.EndpointUp {

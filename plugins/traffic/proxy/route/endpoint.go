@@ -7,12 +7,12 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
-// An endpoint that refused a connection is left alone for backoffMin, then for twice as long after each
+// An endpoint that refused a connection is left alone for backoffFirst, then for twice as long after each
 // further refusal, at most backoffMax. A trial that fails again costs its request nothing but the time of a
 // dial, so the back-off is short.
 const (
-	backoffMin = 250 * time.Millisecond
-	backoffMax = 5 * time.Second
+	backoffFirst = 250 * time.Millisecond
+	backoffMax   = 5 * time.Second
 )
 
 // Endpoint is one instance behind a route. All but ID, Address and Conns is guarded by the route's lock.
@@ -52,7 +52,7 @@ func (e *Endpoint) failed(now time.Time) {
 		return // others found out at the same time
 	}
 	e.down = true
-	e.backoff = min(max(backoffMin, 2*e.backoff), backoffMax)
+	e.backoff = min(max(backoffFirst, 2*e.backoff), backoffMax)
 	e.retryAt = now.Add(e.backoff)
 }
 

@@ -59,15 +59,15 @@ func TestHoldLimits(t *testing.T) {
 		if err := r.Claim(&f, route.Ask{Now: time.Now()}); !errors.Is(err, route.ErrHeld) {
 			t.Errorf("the third of two: %v", err)
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		r.Hold(sdk.HoldLimits{Requests: 2, Timeout: 3 * time.Second}) // goes on; the requests' own time does not
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		for range 2 {
 			if got := <-results; !errors.Is(got.err, route.ErrHeld) {
 				t.Errorf("after its time a held request got %v", got.err)
 			}
 		}
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		synctest.Wait()
 		claim(t, r, route.Ask{}).Done(route.Outcome{Now: time.Now()}) // the hold has ended by itself
 	})

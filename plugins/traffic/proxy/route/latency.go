@@ -83,7 +83,7 @@ func (w *window) summary(now time.Time) sdk.Latency {
 	at := func(share float64) time.Duration {
 		want := uint64(share*float64(l.Count-1)) + 1
 		var seen uint64
-		for b, n := range total {
+		for b, n := range &total {
 			if seen += n; seen >= want {
 				return min(middle(b), l.Max)
 			}

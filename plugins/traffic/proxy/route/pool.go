@@ -74,8 +74,8 @@ func (r *Route) pick(now time.Time, tried []*Endpoint) (*pool, *Endpoint) {
 
 func (r *Route) pickFrom(now time.Time, tried []*Endpoint, desperate bool) (*pool, *Endpoint) {
 	if len(r.active) == 1 {
-		p := r.active[0]
-		return p, p.choose(now, r.balance, tried, desperate)
+		e := r.active[0].choose(now, r.balance, tried, desperate)
+		return r.active[0], e
 	}
 	var best *pool
 	total := 0
@@ -93,7 +93,8 @@ func (r *Route) pickFrom(now time.Time, tried []*Endpoint, desperate bool) (*poo
 		return nil, nil
 	}
 	best.current -= total
-	return best, best.choose(now, r.balance, tried, desperate)
+	e := best.choose(now, r.balance, tried, desperate)
+	return best, e
 }
 
 func (p *pool) able(now time.Time, tried []*Endpoint, desperate bool) bool {

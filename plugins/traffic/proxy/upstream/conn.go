@@ -32,6 +32,9 @@ type Conn struct {
 	raw       syscall.RawConn
 	peek      func(fd uintptr) bool
 	peeked    bool // what peek found: still open and silent
+	try       func(fd uintptr) bool
+	tryBuf    []byte
+	tried     int // what try has read
 	written   uint64
 	mark      uint64 // written before the present request
 	idleSince time.Time
@@ -56,7 +59,7 @@ func newConn(tcp *net.TCPConn) (*Conn, error) {
 	}
 	c := &Conn{TCPConn: tcp, raw: raw}
 	c.Reader = http1.NewReader(tcp, make([]byte, bufferSize))
-	c.peek = c.look
+	c.peek, c.try = c.look, c.grab
 	return c, nil
 }
 
@@ -101,6 +104,22 @@ func (c *Conn) look(fd uintptr) bool {
 	return true
 }
 
+// TryRead reads what has arrived, without waiting. It returns 0 if there is nothing, or nothing but an end or
+// an error, which the next Read will report.
+func (c *Conn) TryRead(p []byte) int {
+	c.tryBuf, c.tried = p, 0
+	if len(p) == 0 || c.raw.Read(c.try) != nil {
+		return 0
+	}
+	return max(0, c.tried)
+}
+
+func (c *Conn) grab(fd uintptr) bool {
+	c.tried, _ = unix.Read(int(fd), c.tryBuf)
+	c.tryBuf = nil
+	return true
+}
+
 // undeliveredWait is how long Undelivered waits for the fate of bytes in flight.
 const undeliveredWait = 500 * time.Millisecond
 
@@ -129,7 +148,7 @@ func (c *Conn) Undelivered(err error) bool {
 		if time.Now().After(deadline) {
 			return false
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 }
 
@@ -141,7 +160,7 @@ func (c *Conn) acknowledged() (bytes uint64, closed bool, err error) {
 	cerr := c.raw.Control(func(fd uintptr) {
 		info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
-	if err = errors.Join(cerr, err); err != nil {
+	if err := errors.Join(cerr, err); err != nil {
 		return 0, false, err
 	}
 	return info.Bytes_acked, info.State == tcpClose, nil

@@ -61,7 +61,7 @@ func fail(t *testing.T, c *Conn) error {
 
 func answer(t *testing.T, c *Conn) error {
 	t.Helper()
-	n, err := c.TCPConn.Read(make([]byte, 4))
+	n, err := c.Read(make([]byte, 4))
 	if err == nil {
 		t.Fatalf("an answer of %d bytes", n)
 	}
