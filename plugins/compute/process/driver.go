@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/instarhq/instar/plugins/compute/process/artifact"
 	"github.com/instarhq/instar/sdk"
 )
 
@@ -69,6 +70,11 @@ func (c targetConfig) check() error {
 		return sdk.InvalidConfig("artifact_max_bytes", "it must be at least 1")
 	case c.MaxEntries < 1:
 		return sdk.InvalidConfig("artifact_max_entries", "it must be at least 1")
+	}
+	for n, source := range c.Sources {
+		if err := artifact.CheckBase(source); err != nil {
+			return sdk.InvalidConfig(fmt.Sprintf("artifact_sources[%d]", n), "%w", err)
+		}
 	}
 	if c.User != "" {
 		if _, _, err := lookUp(c.User); err != nil {

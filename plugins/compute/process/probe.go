@@ -128,12 +128,17 @@ func (t *target) userAttribute() string {
 	return fmt.Sprintf("one of %d-%d for each instance", cfg.UIDRange.first, cfg.UIDRange.last)
 }
 
-// roughly prints bytes in steps that do not change with every log line.
+// roughly prints bytes with two digits, so that not every log line makes a new report.
 func roughly(n int64) string {
-	if n < 1<<30 {
-		return fmt.Sprintf("%d MiB", n>>20/16*16)
+	n, unit := n>>20, "MiB"
+	if n >= 10<<10 {
+		n, unit = n>>10, "GiB"
 	}
-	return fmt.Sprintf("%d GiB", n>>30)
+	step := int64(1)
+	for n/step >= 100 {
+		step *= 10
+	}
+	return fmt.Sprintf("%d %s", n/step*step, unit)
 }
 
 func kernel() string {

@@ -48,6 +48,10 @@ var targetSchema = sdk.Schema{
 		Doc: "Users that a service may choose to run as, beside the one that it gets by itself.",
 	},
 	{
+		Name: "artifact_sources", Type: cty.List(cty.String),
+		Doc: "Directories and URLs that artifacts must be below; without it, everything that the driver can read can be deployed.",
+	},
+	{
 		Name: "artifact_max_bytes", Type: cty.Number, Default: cty.NumberIntVal(defaultMaxBytes),
 		Doc: "Largest size of an artifact, packed and unpacked, in bytes.",
 	},
@@ -87,6 +91,7 @@ type targetConfig struct {
 	User         string    `json:"user"`
 	UIDRange     idRange   `json:"uid_range"`
 	AllowedUsers []string  `json:"allowed_users"`
+	Sources      []string  `json:"artifact_sources"`
 	MaxBytes     int64     `json:"artifact_max_bytes"`
 	MaxEntries   int       `json:"artifact_max_entries"`
 }

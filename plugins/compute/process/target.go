@@ -104,7 +104,7 @@ func openTarget(ctx context.Context, req sdk.ConfigureRequest, cfg targetConfig)
 }
 
 func (c targetConfig) limits() artifact.Limits {
-	return artifact.Limits{Bytes: c.MaxBytes, Entries: c.MaxEntries}
+	return artifact.Limits{Bytes: c.MaxBytes, Entries: c.MaxEntries, Sources: c.Sources}
 }
 
 // takeState makes sure that no other process acts on the same state: one that is just ending gets a

@@ -26,19 +26,25 @@ type directory struct {
 func (d directory) again() bool { return true }
 
 func (d directory) stream(ctx context.Context, w io.Writer, progress Progress) error {
+	// Whoever may write to the directory cannot lead the walk out of it by links that come and go.
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return sourceError(d.path, err)
+	}
+	defer func() { _ = root.Close() }()
 	out := tar.NewWriter(w)
 	var done int64
-	err := filepath.WalkDir(d.path, func(path string, entry fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return sourceError(path, err)
+			return sourceError(filepath.Join(d.path, name), err)
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if path == d.path {
+		if name == "." {
 			return nil
 		}
-		n, err := d.add(out, path, entry)
+		n, err := d.add(out, root, name, entry)
 		if done += n; progress != nil && n > 0 {
 			progress(done, 0)
 		}
@@ -53,12 +59,9 @@ func (d directory) stream(ctx context.Context, w io.Writer, progress Progress) e
 	return out.Close()
 }
 
-func (d directory) add(out *tar.Writer, path string, entry fs.DirEntry) (int64, error) {
-	name, err := filepath.Rel(d.path, path)
-	if err != nil {
-		return 0, err
-	}
-	h := &tar.Header{Name: filepath.ToSlash(name), Format: tar.FormatPAX}
+func (d directory) add(out *tar.Writer, root *os.Root, name string, entry fs.DirEntry) (_ int64, err error) {
+	path := filepath.Join(d.path, name)
+	h := &tar.Header{Name: name, Format: tar.FormatPAX}
 	switch entry.Type() {
 	case fs.ModeDir:
 		h.Typeflag, h.Mode = tar.TypeDir, 0o555
@@ -66,19 +69,19 @@ func (d directory) add(out *tar.Writer, path string, entry fs.DirEntry) (int64, 
 		return 0, out.WriteHeader(h)
 	case fs.ModeSymlink:
 		h.Typeflag, h.Mode = tar.TypeSymlink, 0o777
-		if h.Linkname, err = os.Readlink(path); err != nil {
+		if h.Linkname, err = root.Readlink(name); err != nil {
 			return 0, sourceError(path, err)
 		}
 		return 0, out.WriteHeader(h)
 	case 0:
-		return addFile(out, path, h)
+		return addFile(out, root, path, h)
 	}
 	return 0, refuse("%s is neither a file, a directory nor a link", path)
 }
 
-func addFile(out *tar.Writer, path string, h *tar.Header) (int64, error) {
-	// Whoever owns the directory may put a link or a pipe in the file's place meanwhile.
-	in, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func addFile(out *tar.Writer, root *os.Root, path string, h *tar.Header) (int64, error) {
+	// Nor make it wait for a pipe in a file's place.
+	in, err := root.OpenFile(h.Name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return 0, sourceError(path, err)
 	}

@@ -9,10 +9,11 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
-// Limits bounds what an artifact may be.
+// Limits bounds what an artifact may be, and where it may come from.
 type Limits struct {
-	Bytes   int64 // of a source, and of all files of a tree together
-	Entries int   // files, directories and links of a tree
+	Bytes   int64    // of a source, and of all files of a tree together
+	Entries int      // files, directories and links of a tree
+	Sources []string // directories and URLs that sources must be below; empty: any
 }
 
 const (

@@ -40,23 +40,26 @@ func find(text, checksum string, limits Limits) (source, error) {
 	if !filepath.IsAbs(text) {
 		return nil, refuse("%q is a relative path, and the driver does not know relative to what: give an absolute one", text)
 	}
-	info, err := os.Stat(text)
+	resolved, err := filepath.EvalSymlinks(text)
+	if err != nil {
+		return nil, sourceError(text, err)
+	}
+	base, err := limits.allowPath(text, resolved)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Lstat(resolved)
 	if err != nil {
 		return nil, sourceError(text, err)
 	}
 	switch {
 	case info.IsDir():
-		// A walk does not follow a link, not even the first.
-		resolved, err := filepath.EvalSymlinks(text)
-		if err != nil {
-			return nil, sourceError(text, err)
-		}
 		return directory{path: resolved, limits: limits}, nil
 	case info.Mode().IsRegular():
 		if strings.HasSuffix(text, ".zip") {
 			return nil, refuse("%s: zip is not supported: use tar, tar.gz, tar.zst, a directory or a single program", text)
 		}
-		return file{path: text, limits: limits}, nil
+		return file{base: base, path: resolved, limits: limits}, nil
 	}
 	return nil, refuse("%s is neither a file nor a directory", text)
 }
@@ -68,6 +71,9 @@ func findURL(text, checksum string, limits Limits) (source, error) {
 	}
 	if u.Host == "" {
 		return nil, refuse("%q names no host", u.Redacted())
+	}
+	if err := limits.allowURL(u); err != nil {
+		return nil, err
 	}
 	if u.Scheme == "http" && checksum == "" {
 		return nil, sdk.InvalidConfig("artifact.checksum",
@@ -89,6 +95,7 @@ func sourceError(path string, err error) error {
 
 // file is an archive or a single program on this machine.
 type file struct {
+	base   string // what it must not leave, even if it is replaced by a link after it was looked at
 	path   string
 	limits Limits
 }
@@ -96,7 +103,11 @@ type file struct {
 func (f file) again() bool { return true }
 
 func (f file) stream(ctx context.Context, w io.Writer, progress Progress) error {
-	in, err := os.Open(f.path)
+	inside, err := filepath.Rel(f.base, f.path)
+	if err != nil {
+		return sourceError(f.path, err)
+	}
+	in, err := os.OpenInRoot(f.base, inside)
 	if err != nil {
 		return sourceError(f.path, err)
 	}
