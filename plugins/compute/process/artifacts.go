@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"time"
 
 	"github.com/instarhq/instar/plugins/compute/process/artifact"
 	"github.com/instarhq/instar/sdk"
@@ -41,6 +42,9 @@ func (t *target) tree(ctx context.Context, a sdk.Artifact) (artifact.Tree, error
 }
 
 func (t *target) prune(keep []string) (int64, error) {
+	if err := t.pruneTombstones(time.Now()); err != nil {
+		return 0, err
+	}
 	// No instance is being recorded meanwhile: one that is has a tree that nobody is seen to use.
 	t.inUse.Lock()
 	defer t.inUse.Unlock()

@@ -30,6 +30,11 @@ func (d *Driver) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.Instanc
 	if err := checkID(spec.ID); err != nil {
 		return sdk.Instance{}, err
 	}
+	ctx, done, err := t.begin(ctx)
+	if err != nil {
+		return sdk.Instance{}, err
+	}
+	defer done()
 	var cfg workloadConfig
 	if err := cfg.read(spec.Config); err != nil {
 		return sdk.Instance{}, err

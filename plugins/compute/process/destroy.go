@@ -21,6 +21,11 @@ func (d *Driver) Destroy(ctx context.Context, id string, grace time.Duration) er
 	if checkID(id) != nil {
 		return nil // no instance can have it
 	}
+	ctx, done, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	unlock, err := t.work.Lock(ctx, id)
 	if err != nil {
 		return err
@@ -83,8 +88,6 @@ func (t *target) end(ctx context.Context, i *instance, grace time.Duration) erro
 	select {
 	case <-i.ended:
 		return nil
-	case <-t.stop:
-		return sdk.Unavailable(time.Second, "the driver is ending")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -98,8 +101,6 @@ func (t *target) awaitEmpty(ctx context.Context, i *instance, deadline time.Time
 	case <-i.ended:
 	case <-timer.C:
 		return nil
-	case <-t.stop:
-		return sdk.Unavailable(time.Second, "the driver is ending")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -85,13 +85,13 @@ func (c targetConfig) check() error {
 }
 
 // Close lets go of the target, so that another process can take it. Instances go on.
-func (d *Driver) Close(context.Context) error {
+func (d *Driver) Close(ctx context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.target == nil {
 		return nil
 	}
-	err := d.target.close()
+	err := d.target.close(ctx)
 	d.target = nil
 	return err
 }
@@ -112,6 +112,11 @@ func (d *Driver) Resolve(ctx context.Context, a sdk.Artifact) (sdk.Artifact, err
 	if err != nil {
 		return sdk.Artifact{}, err
 	}
+	ctx, done, err := t.begin(ctx)
+	if err != nil {
+		return sdk.Artifact{}, err
+	}
+	defer done()
 	return t.resolve(ctx, a)
 }
 
@@ -121,15 +126,25 @@ func (d *Driver) Fetch(ctx context.Context, a sdk.Artifact, progress func(sdk.Fe
 	if err != nil {
 		return err
 	}
+	ctx, done, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	return t.fetch(ctx, a, progress)
 }
 
 // Prune implements sdk.Compute.
-func (d *Driver) Prune(_ context.Context, keep []string) (int64, error) {
+func (d *Driver) Prune(ctx context.Context, keep []string) (int64, error) {
 	t, err := d.bound()
 	if err != nil {
 		return 0, err
 	}
+	_, done, err := t.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	return t.prune(keep)
 }
 

@@ -43,8 +43,8 @@ func (d *Driver) Probe(ctx context.Context, report func(sdk.Health) error) error
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-t.stop:
-			return sdk.Unavailable(0, "the driver is ending")
+		case <-t.life.Done():
+			return context.Cause(t.life)
 		case <-ticker.C:
 		}
 	}

@@ -48,7 +48,9 @@ type target struct {
 	inUse    sync.RWMutex // read: a tree is being put to use; write: unused trees are being removed
 	programs programs
 
-	stop    chan struct{}
+	life    context.Context // ends when the target is let go
+	leave   context.CancelCauseFunc
+	busy    sync.WaitGroup // calls that change something
 	waiting sync.WaitGroup // goroutines that wait for processes
 
 	mu        sync.RWMutex
@@ -74,14 +76,15 @@ func openTarget(ctx context.Context, req sdk.ConfigureRequest, cfg targetConfig)
 	t := &target{
 		name: req.Target, given: req.StateDir, dir: dir, logger: serve.Logger("process"),
 		users: &users{owners: map[int]string{}}, hub: newHub(), programs: programs{seen: map[string]programSeen{}},
-		stop: make(chan struct{}), seen: generations{}, instances: map[string]*instance{},
+		seen: generations{}, instances: map[string]*instance{},
 	}
+	t.life, t.leave = context.WithCancelCause(context.Background())
 	if t.lock, err = takeState(ctx, dir); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.close())
+			err = errors.Join(err, t.close(ctx))
 		}
 	}()
 	if err := t.layOut(); err != nil {
@@ -240,10 +243,42 @@ func (t *target) drop(id string) {
 
 func (t *target) instanceDir(id string) string { return filepath.Join(t.dir, "instances", id) }
 
-// close lets go of everything that belongs to this process. Instances go on.
-func (t *target) close() error {
-	close(t.stop)
-	var errs []error
+// begin notes that a call is under way which changes something; its context ends also when the target is
+// let go.
+func (t *target) begin(ctx context.Context) (_ context.Context, done func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.life.Err() != nil {
+		return nil, nil, context.Cause(t.life)
+	}
+	t.busy.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(t.life, func() { cancel(context.Cause(t.life)) })
+	return ctx, func() { detach(); cancel(nil); t.busy.Done() }, nil
+}
+
+// errEnding is what calls end with when the driver does.
+var errEnding = sdk.Unavailable(time.Second, "the driver is ending")
+
+// settled waits until no call is under way, or until ctx ends.
+func (t *target) settled(ctx context.Context) error {
+	quiet := make(chan struct{})
+	go func() { t.busy.Wait(); close(quiet) }()
+	select {
+	case <-quiet:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("calls are still under way: %w", context.Cause(ctx))
+	}
+}
+
+// close lets go of everything that belongs to this process, when the calls that change something have
+// ended: the next process must find nothing that moves. Instances go on.
+func (t *target) close(ctx context.Context) error {
+	t.mu.Lock()
+	t.leave(errEnding)
+	t.mu.Unlock()
+	errs := []error{t.settled(ctx)}
 	for _, i := range t.all() {
 		errs = append(errs, i.letGo())
 	}

@@ -38,8 +38,8 @@ func (d *Driver) Usage(ctx context.Context, interval time.Duration, report func(
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-t.stop:
-			return sdk.Unavailable(0, "the driver is ending")
+		case <-t.life.Done():
+			return context.Cause(t.life)
 		case <-ticker.C:
 		}
 	}

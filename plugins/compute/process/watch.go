@@ -124,7 +124,7 @@ func (d *Driver) Watch(ctx context.Context, event func(sdk.Instance) error) erro
 			return err
 		}
 		if t.hub.isOver(w) {
-			return sdk.Unavailable(0, "the driver is ending")
+			return context.Cause(t.life)
 		}
 		select {
 		case <-ctx.Done():

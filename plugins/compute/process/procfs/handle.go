@@ -83,7 +83,7 @@ func (h *Handle) Collect() Status {
 		}
 		break
 	}
-	for wait := time.Millisecond; wait < 300*time.Millisecond; wait *= 2 {
+	for wait := time.Millisecond; wait < 200*time.Millisecond; wait *= 2 {
 		if code, ok := h.exitInfo(); ok {
 			return statusOf(syscall.WaitStatus(code))
 		}
