@@ -49,7 +49,14 @@ func openDoors(ctx context.Context, s *stage) error {
 
 func deploySecond(ctx context.Context, s *stage) error { return s.deploy(ctx, "version=2") }
 
+// pause samples the steady state between scenes, so that it is compared with switches under the same
+// conditions of a machine that may be busy with other things, too.
+const pause = 1500 * time.Millisecond
+
 func rollBack(ctx context.Context, s *stage) error {
+	if err := s.watch(ctx, pause, true); err != nil {
+		return err
+	}
 	s.asked = time.Now()
 	if err := s.must(ctx, "rollback", "shop"); err != nil {
 		return err
@@ -69,6 +76,9 @@ func neverHealthy(ctx context.Context, s *stage) error {
 }
 
 func turnsBad(ctx context.Context, s *stage) error {
+	if err := s.watch(ctx, pause, true); err != nil {
+		return err
+	}
 	// It is healthy for long enough to be verified and to get the traffic; then its health check fails,
 	// though it still answers customers properly.
 	return s.refuse(ctx, "version=3", "unhealthy_after=6s", "bake=10s")
@@ -168,6 +178,9 @@ func (s *stage) pids(ctx context.Context) (map[string]int, error) {
 }
 
 func replaceConfig(ctx context.Context, s *stage) error {
+	if err := s.watch(ctx, pause, true); err != nil {
+		return err
+	}
 	if err := s.deploy(ctx, "version=1", "banner=Everything must go"); err != nil {
 		return err
 	}
