@@ -15,13 +15,20 @@ import (
 // reached, before that counts as its failure.
 const unavailableFor = 2 * time.Minute
 
-// create makes the instance. When it returns, the status is running or failed, or ctx has ended.
+// create makes the instance. When it returns, the status is running or failed, or nothing is there and
+// nothing is wanted any more, or ctx has ended.
 func (l *life) create(ctx context.Context) {
 	began := time.Now()
 	var slow func() bool // reports that it takes a while
 	retry := backoff{first: 200 * time.Millisecond, last: 10 * time.Second}
 	for {
-		made, err := l.make(ctx)
+		var made sdk.Instance
+		var err error
+		if l.instance().Desired == core.DesiredRun {
+			made, err = l.make(ctx)
+		} else if made, err = l.find(ctx); sdk.CodeOf(err) == sdk.CodeNotFound {
+			return
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -74,6 +81,17 @@ func (l *life) make(ctx context.Context) (sdk.Instance, error) {
 		l.compute.fetches.forget(spec.Artifact.Digest) // it may have been removed meanwhile
 	}
 	return made, err
+}
+
+// find looks for an instance that is on its way out already: a daemon that died may have made it.
+func (l *life) find(ctx context.Context) (sdk.Instance, error) {
+	driver, err := l.compute.driver()
+	if err != nil {
+		return sdk.Instance{}, sdk.Unavailable(0, "%w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return driver.Inspect(ctx, l.id)
 }
 
 // made reports what the driver made; the instance may have ended already.

@@ -50,9 +50,9 @@ func newNodeInRealTime(t *testing.T) *node {
 	return n
 }
 
-func makeNode(t testing.TB) *node {
+func makeNode(t testing.TB, options ...coretest.Option) *node {
 	n := &node{
-		t: t, store: coretest.NewStore(),
+		t: t, store: coretest.NewStore(options...),
 		compute: &compute{NoopCompute: sdktest.NewNoopCompute(nil)},
 		traffic: &traffic{NoopTraffic: sdktest.NewNoopTraffic(nil), draining: map[string][]string{}, errors: map[int][2]uint64{}},
 	}
@@ -230,7 +230,10 @@ func (h *host) setDown(err error) {
 		h.targets[i].Healthy = err == nil
 	}
 	h.mu.Unlock()
-	h.changed <- struct{}{}
+	select {
+	case h.changed <- struct{}{}:
+	default: // not read yet
+	}
 }
 
 // compute is NoopCompute with knobs and a count of calls.

@@ -57,7 +57,7 @@ func newLife(ctx context.Context, a *Agent, c *compute, inst core.Instance, stat
 
 // run is the story of an instance. It returns when nothing is left to do for it, or ctx ends.
 func (l *life) run() {
-	if l.phase() < core.InstanceRunning && l.instance().Desired == core.DesiredRun {
+	if l.phase() < core.InstanceRunning {
 		l.create(l.wantedCtx)
 	}
 	if l.serving() {

@@ -33,15 +33,18 @@ type dataDir struct {
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }
 
-// openDataDir makes the directory if needed and takes its lock.
+// openDataDir takes the directory's lock. With create it makes both if needed; without, a directory that
+// no daemon has used is fs.ErrNotExist.
 func openDataDir(path string, create bool) (*dataDir, error) {
+	flags := os.O_RDWR
 	if create {
+		flags |= os.O_CREATE
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return nil, fmt.Errorf("data directory: %w", err)
 		}
 	}
 	d := &dataDir{path: path}
-	lock, err := os.OpenFile(d.file("instard.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := os.OpenFile(d.file("instard.lock"), flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -28,7 +29,13 @@ type Torn struct {
 // drivers. It asks the drivers alone, so it works on a directory whose store is broken, and refuses
 // one that a daemon uses. What cannot be ended is in the error; the rest is ended all the same.
 func Teardown(ctx context.Context, dataDir string, logger hclog.Logger) (Torn, error) {
+	if _, err := os.Stat(dataDir); err != nil {
+		return Torn{}, fmt.Errorf("data directory: %w", err)
+	}
 	dir, err := openDataDir(dataDir, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Torn{}, nil // no daemon ever ran here
+	}
 	if err != nil {
 		return Torn{}, err
 	}
