@@ -51,6 +51,7 @@ func fixture(t sdktest.T, wrap func(sdktest.T, sdk.Traffic) sdk.Traffic) sdktest
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
 		sdktest.Traffic(t, func(t sdktest.T) sdktest.TrafficFixture {
 			return fixture(t, func(_ sdktest.T, d sdk.Traffic) sdk.Traffic { return d })

@@ -58,6 +58,7 @@ func TestEndpointComesUpAgain(t *testing.T) {
 }
 
 func TestEndpointDiesInTheAnswer(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, r *rig, c *http.Client) {
 		for name, answer := range map[string]string{
 			"length":      "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this",
@@ -102,6 +103,7 @@ func TestEndpointDiesInTheAnswer(t *testing.T) {
 }
 
 func TestNoAnswerInTime(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, r *rig, c *http.Client) {
 		r.route.Config = []byte(`{"response_timeout":"100ms"}`)
 		stop := make(chan struct{})
@@ -183,6 +185,7 @@ func TestClosedIdleConnectionsLoseNothing(t *testing.T) {
 }
 
 func TestClientsThatGoAwayAreNobodysError(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, r *rig, c *http.Client) {
 		arrived := make(chan struct{}, 1)
 		left := make(chan struct{}, 1)
@@ -267,6 +270,7 @@ func TestEarlyAnswer(t *testing.T) {
 }
 
 func TestHungUploadEnds(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	broken := make(chan error, 1)
 	r.serve(func(_ http.ResponseWriter, req *http.Request) {

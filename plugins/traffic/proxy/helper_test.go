@@ -33,7 +33,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	return &rig{t: t, dir: dir, driver: newDriver(t, dir), route: sdk.Route{
-		ID: "web", Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: patience,
+		ID: "web", Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: time.Minute,
 	}}
 }
 

@@ -173,6 +173,7 @@ func slow(t *testing.T) *rig {
 }
 
 func TestSlowHeadsEnd(t *testing.T) {
+	t.Parallel()
 	r := slow(t)
 	c, in := r.dial()
 	began := time.Now()
@@ -197,6 +198,7 @@ func TestSlowHeadsEnd(t *testing.T) {
 }
 
 func TestIdleConnectionsEnd(t *testing.T) {
+	t.Parallel()
 	r := slow(t)
 	for name, send := range map[string]string{"silent": "", "after a request": "GET / HTTP/1.1\r\nHost: x\r\n\r\n"} {
 		c, in := r.dial()
@@ -210,6 +212,7 @@ func TestIdleConnectionsEnd(t *testing.T) {
 }
 
 func TestMaxConnections(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	req := configure(r.dir)
 	req.Config = []byte(`{"max_connections": 2}`)

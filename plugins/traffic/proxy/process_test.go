@@ -87,6 +87,7 @@ func (p *process) awaitEnd(t *testing.T, what string) {
 
 // The whole life of real processes: upgrade, SIGTERM, SIGKILL.
 func TestProcesses(t *testing.T) {
+	t.Parallel()
 	binary, dir := program(t), t.TempDir()
 	route := sdk.Route{
 		ID: "web", Generation: 1, Listen: freeAddress(t), Protocol: sdk.ProtocolHTTP, Drain: patience,
@@ -189,6 +190,7 @@ func cpu(t *testing.T, pid int) int {
 // Successors that are killed at any point of the hand-over leave a process in charge, or a state that the
 // next one serves from.
 func TestKilledSuccessors(t *testing.T) {
+	t.Parallel()
 	binary, dir := program(t), t.TempDir()
 	current := start(t, binary, dir)
 	if err := current.Configure(t.Context(), configure(dir)); err != nil {

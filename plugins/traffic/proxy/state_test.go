@@ -164,6 +164,7 @@ func TestAddressTaken(t *testing.T) {
 // A listener whose address is taken when the driver comes back does not keep the others from serving; the
 // target is unhealthy and says why until it has the address.
 func TestAddressTakenAtRestart(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.apply(pool(1, backend(t, ok)))
 	other := r.route

@@ -99,6 +99,7 @@ func TestWebSocket(t *testing.T) {
 }
 
 func TestDrainDeadlineEndsWhatRemains(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, r *rig, c *http.Client) {
 		r.route.Drain = 200 * time.Millisecond
 		hung := make(chan struct{}, 1)

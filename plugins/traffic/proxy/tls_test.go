@@ -72,6 +72,7 @@ func (r *rig) shown(name string) *x509.Certificate {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	dir := t.TempDir()
 	files := certify(t, dir, "shop", 1, "shop.example")

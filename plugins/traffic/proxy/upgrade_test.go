@@ -117,6 +117,7 @@ func TestPredecessorEndsWhenDrained(t *testing.T) {
 }
 
 func TestPredecessorEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.upgrade()
 	r.route.Drain = 300 * time.Millisecond

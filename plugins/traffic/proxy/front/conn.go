@@ -29,11 +29,14 @@ type conn struct {
 	taken    bool // some of the body was taken from the connection
 	x        exchange
 	watching chan struct{} // closed when the watcher has ended; nil: none
-	gone     bool          // the watcher saw the client go; read after the watcher has ended
+	left     chan struct{} // closed when the watcher sees the client go
+	gone     bool          // the same, to be read after the watcher has ended
 	readBy   time.Time     // the read deadline in force
 	write    deadline
 	served   int // requests so far; negative after an empty line
 
+	passage     passage
+	away        func() <-chan struct{}
 	headRequest bool // kept apart: the request's bytes may be gone when its answer comes
 }
 
@@ -43,7 +46,10 @@ func newConn(l *Listener, c *client, nc net.Conn) *conn {
 	h.peer.secure = secure
 	h.peer.setAddress(c.RemoteAddr().String(), h.settings)
 	h.in = http1.NewReader(nc, make([]byte, headBuffer))
-	h.x.init(func() { _ = nc.Close() }, h.watch)
+	// Not nc: TLS would try to say good-bye, and an abort must not wait.
+	h.x.init(func() { _ = c.Close() }, h.watch)
+	h.passage.conn = h
+	h.away = h.watchHeld
 	return h
 }
 
@@ -131,6 +137,7 @@ func (c *conn) awaitRequest() error {
 	if until := now.Add(timeout); c.readBy.Before(until) || c.readBy.After(until.Add(time.Second)) {
 		c.setReadBy(until.Add(time.Second))
 	}
+	c.in.Shrink(headBuffer)
 	c.client.idle.Store(true)
 	err := c.in.Fill(maxHead)
 	c.client.idle.Store(false)
@@ -214,7 +221,7 @@ func (c *conn) serveRequest() bool {
 	if r == nil {
 		return c.refuse(noRoute)
 	}
-	ask := route.Ask{Now: c.x.began}
+	ask := route.Ask{Now: c.x.began, Away: c.away}
 	if c.req.Preview != nil {
 		revision, err := strconv.Atoi(string(c.req.Preview))
 		if err != nil || revision < 1 {
@@ -232,11 +239,17 @@ func (c *conn) pass(r *route.Route, ask route.Ask) bool {
 	if options.MaxBody > 0 && c.req.Length > options.MaxBody {
 		return c.refuse(tooLarge)
 	}
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
+	p := &c.passage
 	whole := !c.req.Chunked && int64(c.in.Buffered()) >= c.req.Length
 	for repeats := 0; ; repeats++ {
-		if err := c.x.reach(context.Background(), r, ask, !whole); err != nil {
+		err := c.x.reach(context.Background(), r, ask, !whole)
+		if c.unwatch() { // it was held, and the client did not wait
+			if err == nil {
+				c.x.finish(route.Outcome{Aborted: true, Now: time.Now()}, false)
+			}
+			return false
+		}
+		if err != nil {
 			if errors.Is(err, errAborted) {
 				return false
 			}
@@ -246,14 +259,13 @@ func (c *conn) pass(r *route.Route, ask route.Ask) bool {
 			}
 			return c.refuse(refusal(err))
 		}
-		p := passage{conn: c, buf: buf, options: options}
+		p.begin(options)
 		if whole {
 			p.sendWhole()
 		} else {
 			p.sendStream()
 		}
-		err := p.receive()
-		if err == nil {
+		if err = p.receive(); err == nil {
 			return p.keep
 		}
 		if whole && repeats < maxRepeats && c.x.repeatable(err) && !c.unwatch() {

@@ -167,7 +167,7 @@ func (s *stream) convert() error {
 }
 
 func (s *stream) serve() {
-	ask := route.Ask{Now: s.x.began, Away: s.r.Context().Done()}
+	ask := route.Ask{Now: s.x.began, Away: s.r.Context().Done}
 	if s.req.Preview != nil {
 		var err error
 		if ask.Preview, err = strconv.Atoi(string(s.req.Preview)); err != nil || ask.Preview < 1 {
@@ -225,8 +225,8 @@ func (s *stream) send(empty bool, options *route.Options) {
 }
 
 func (s *stream) sendBody(limit int64) error {
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
+	buf := h2buffers.Get().(*h2buffer)
+	defer h2buffers.Put(buf)
 	var total int64
 	for {
 		if now := time.Now(); s.readBy.Sub(now) < stallTimeout/2 {
@@ -260,6 +260,12 @@ func (s *stream) sendBody(limit int64) error {
 		}
 	}
 }
+
+// h2buffer is what each direction of an HTTP/2 request borrows. It is small, because many may be open and
+// silent on one connection.
+type h2buffer [http1.ChunkRoom + 16<<10 + http1.ChunkTail]byte
+
+var h2buffers = sync.Pool{New: func() any { return new(h2buffer) }}
 
 func fieldsOf(h http.Header) []http1.Field {
 	var fields []http1.Field

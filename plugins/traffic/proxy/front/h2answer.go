@@ -71,8 +71,8 @@ func (s *stream) relay(headRequest bool) error {
 	s.started = true
 	s.w.WriteHeader(res.Status)
 	body := s.x.body()
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
+	buf := h2buffers.Get().(*h2buffer)
+	defer h2buffers.Put(buf)
 	for wait := false; !body.Done(); wait = true {
 		n, err := gather(body, buf[:], wait)
 		if now := time.Now(); s.writeBy.Sub(now) < stallTimeout/2 {

@@ -11,10 +11,11 @@ import (
 	"github.com/instarhq/instar/plugins/traffic/proxy/route"
 )
 
-// passage is one attempt to exchange a request of HTTP/1.1 with an endpoint.
+// passage is one attempt to exchange a request of HTTP/1.1 with an endpoint. A connection has one, for all
+// of its requests.
 type passage struct {
 	*conn
-	buf     *buffer
+	buf     *buffer // borrowed while the answer is passed on, but not while it is waited for
 	options *route.Options
 
 	pump      chan error // gives the result of sending the body; nil: the body went with the head
@@ -26,88 +27,24 @@ type passage struct {
 	keep      bool // the client's connection can carry another request
 }
 
+// begin prepares for the next attempt.
+func (p *passage) begin(options *route.Options) {
+	p.options, p.pump = options, nil
+	p.pumpDone.Store(false)
+	p.continued, p.started, p.settled, p.end, p.keep = false, false, false, false, false
+}
+
+func (p *passage) borrow() { p.buf = buffers.Get().(*buffer) }
+
+func (p *passage) giveBack() {
+	if p.buf != nil {
+		buffers.Put(p.buf)
+		p.buf = nil
+	}
+}
+
 // errClient is a failure on the client's side.
 var errClient = errors.New("client failed")
-
-// sendWhole sends a request whose body, if it has one, was received with the head. A failure to send is
-// left to receive: an endpoint may answer before it closes.
-func (p *passage) sendWhole() {
-	out := p.peer.appendRequest(p.buf[:0], &p.req)
-	if p.req.Length > 0 {
-		out = append(out, p.in.Bytes()[:p.req.Length]...)
-	}
-	_, _ = p.x.up.Write(out)
-}
-
-// sendStream sends the head, and the body as it arrives from a goroutine of its own, so that the answer
-// can begin before the body has ended.
-func (p *passage) sendStream() {
-	_, _ = p.x.up.Write(p.peer.appendRequest(p.buf[:0], &p.req))
-	p.taken = true
-	p.pump = make(chan error, 1)
-	p.x.sending.Store(true)
-	go func() {
-		err := p.sendBody()
-		p.x.sending.Store(false)
-		p.pumpDone.Store(err == nil)
-		p.pump <- err
-		if err != nil && !errors.Is(err, errEndpoint) {
-			p.x.closeUpstream()
-		}
-	}()
-}
-
-// errEndpoint is a failure to send to the endpoint.
-var errEndpoint = errors.New("endpoint takes no more")
-
-// errTooLarge is a body over the route's limit.
-var errTooLarge = errors.New("body too large")
-
-func (p *passage) sendBody() error {
-	buf := buffers.Get().(*buffer)
-	defer buffers.Put(buf)
-	up := p.x.up
-	var total int64
-	for {
-		if now := time.Now(); p.readBy.Sub(now) < stallTimeout/2 || p.readBy.Sub(now) > 2*stallTimeout {
-			p.setReadBy(now.Add(stallTimeout))
-		}
-		n, err := gather(&p.reqBody, buf[http1.ChunkRoom:len(buf)-http1.ChunkTail], true)
-		if total += int64(n); p.options.MaxBody > 0 && total > p.options.MaxBody {
-			return errTooLarge
-		}
-		out := buf[http1.ChunkRoom : http1.ChunkRoom+n]
-		if p.req.Chunked {
-			if out = out[:0]; n > 0 {
-				out = http1.Chunk(buf[:], n)
-			}
-			if errors.Is(err, io.EOF) {
-				out = http1.AppendLastChunk(out, p.reqBody.Trailer)
-			}
-		}
-		if len(out) > 0 {
-			if _, werr := up.Write(out); werr != nil {
-				return errEndpoint
-			}
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		if p.reqBody.Done() {
-			return nil
-		}
-	}
-}
-
-// gather reads from a body what is there without waiting; with wait it waits for the first bytes.
-func gather(body *http1.Body, buf []byte, wait bool) (n int, err error) {
-	for n < len(buf) && err == nil && (wait && n == 0 || body.Ready()) {
-		var m int
-		m, err = body.Read(buf[n:])
-		n += m
-	}
-	return n, err
-}
 
 // receive reads the answer and passes it on. An error means that the answer could not be passed on whole.
 func (p *passage) receive() error {
@@ -154,9 +91,10 @@ func (p *passage) relay() error {
 	if p.x.flight.Preview {
 		framing.preview = p.x.flight.Revision
 	}
+	p.borrow()
+	defer p.giveBack()
 	out := framing.appendResponse(p.buf[:0], res, now)
-	p.started = true
-	p.end = framing.end
+	p.started, p.end = true, framing.end
 	if err := p.relayBody(out, framing.chunked, now); err != nil {
 		if p.settled {
 			return nil // it is only the client that did not get the last bytes
@@ -171,23 +109,12 @@ func (p *passage) relay() error {
 // already, and then whatever arrives, at once.
 func (p *passage) relayBody(out []byte, chunked bool, now time.Time) error {
 	body := p.x.body()
-	for head := true; ; head = false {
-		start := len(out) + http1.ChunkRoom
-		var n int
-		var err error
-		if start < len(p.buf)/2 {
-			room := p.buf[start : len(p.buf)-http1.ChunkTail]
-			n, err = gather(body, room, !head && !body.Done())
-			if raw := body.Raw(); head && raw > 0 && err == nil {
-				// An endpoint that writes its answer at once has filled more than the buffer for its head.
-				more := p.x.up.TryRead(room[n:min(int64(len(room)), int64(n)+raw)])
-				body.Advance(more)
-				n += more
-			}
-		} // else a huge head goes out alone
-		if !head {
-			now = time.Now()
-		}
+	n, err := 0, error(nil)
+	start := len(out) + http1.ChunkRoom
+	if start < len(p.buf)/2 { // else a huge head goes out alone
+		n, err = p.first(body, p.buf[start:len(p.buf)-http1.ChunkTail])
+	}
+	for {
 		p.write.push(p.nc, now)
 		out = p.frame(out, start, n, chunked, errors.Is(err, io.EOF), body)
 		done := body.Done()
@@ -200,14 +127,38 @@ func (p *passage) relayBody(out []byte, chunked bool, now time.Time) error {
 				return errClient
 			}
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
 		if done {
 			return nil
 		}
-		out = p.buf[:0]
+		if err != nil {
+			return err
+		}
+		n, err = p.next(body, n >= bulk)
+		out, start, now = p.buf[:0], http1.ChunkRoom, time.Now()
 	}
+}
+
+// first takes the beginning of the body that has arrived with the head, without waiting.
+func (p *passage) first(body *http1.Body, room []byte) (n int, err error) {
+	n, err = gather(body, room, false)
+	if raw := body.Raw(); raw > 0 && err == nil {
+		// An endpoint that writes its answer at once has filled more than the buffer for its head.
+		more := p.x.up.TryRead(room[n:min(int64(len(room)), int64(n)+raw)])
+		body.Advance(more)
+		n += more
+	}
+	return n, err
+}
+
+// next waits for more of the body. Only while bytes flow is the large buffer held meanwhile: streams that
+// are mostly silent cost little.
+func (p *passage) next(body *http1.Body, flowing bool) (int, error) {
+	if !body.Ready() && (!flowing || body.Raw() == 0) {
+		p.giveBack()
+		_ = p.x.up.Reader.Fill(maxHead) // an end or error will be found again
+		p.borrow()
+	}
+	return gather(body, p.buf[http1.ChunkRoom:len(p.buf)-http1.ChunkTail], true)
 }
 
 // frame puts n bytes of body at p.buf[start:] behind the head in out.

@@ -21,7 +21,7 @@ func (p *passage) upgrade() error {
 	if p.req.Upgrade == nil || res.Upgrade == nil {
 		return errBadAnswer
 	}
-	out := http1.AppendStatus(p.buf[:0], res.Status, res.Reason)
+	out := http1.AppendStatus(nil, res.Status, res.Reason)
 	for i := range res.Fields {
 		if f := &res.Fields[i]; f.Kind == http1.KindOther {
 			out = http1.AppendField(out, f.Name, f.Value)

@@ -13,9 +13,8 @@ func (c *conn) watch() {
 	if c.watching != nil || c.x.sending.Load() || len(c.in.Spare()) == 0 {
 		return
 	}
-	done := make(chan struct{})
-	c.watching = done
-	c.gone = false
+	done, left := make(chan struct{}), make(chan struct{})
+	c.watching, c.left, c.gone = done, left, false
 	c.setReadBy(time.Time{})
 	go func() {
 		defer close(done)
@@ -23,9 +22,16 @@ func (c *conn) watch() {
 		c.in.Added(n)
 		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.gone = true
+			close(left)
 			c.x.closeUpstream()
 		}
 	}()
+}
+
+// watchHeld is the watch for a request that is held; see route.Ask.
+func (c *conn) watchHeld() <-chan struct{} {
+	c.watch()
+	return c.left
 }
 
 // unwatch ends the watch and says whether the client has gone.
@@ -33,7 +39,7 @@ func (c *conn) unwatch() (gone bool) {
 	if c.watching != nil {
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 		<-c.watching
-		c.watching = nil
+		c.watching, c.left = nil, nil
 		c.setReadBy(time.Time{})
 	}
 	gone, c.gone = c.gone, false

@@ -55,6 +55,13 @@ func (r *Reader) Fill(limit int) error {
 	return err
 }
 
+// Shrink replaces a buffer that has grown beyond n bytes, if it is empty.
+func (r *Reader) Shrink(n int) {
+	if r.r == r.w && len(r.buf) > n {
+		r.buf, r.r, r.w = make([]byte, n), 0, 0
+	}
+}
+
 // Spare returns room behind the received bytes and Added records that n bytes were put there: for a
 // reader that may not move the buffer.
 func (r *Reader) Spare() []byte { return r.buf[r.w:] }

@@ -19,8 +19,9 @@ var (
 type Ask struct {
 	Now     time.Time
 	Preview int // the revision of the preview header; 0: none
-	// Away is closed when the client goes away, for a claim that has to wait; may be nil.
-	Away <-chan struct{}
+	// Away gives a channel that is closed when the client goes away. It is called only if the claim has
+	// to wait; it, and what it gives, may be nil.
+	Away func() <-chan struct{}
 }
 
 // Claim puts the flight on an endpoint of the route. While the route is held it waits.

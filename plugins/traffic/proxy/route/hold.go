@@ -94,6 +94,10 @@ func (r *Route) wait(f *Flight, ask Ask) error {
 	limit := h.limits.Timeout
 	r.mu.Unlock()
 
+	var away <-chan struct{}
+	if ask.Away != nil {
+		away = ask.Away()
+	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -101,7 +105,7 @@ func (r *Route) wait(f *Flight, ask Ask) error {
 		return err
 	case <-timer.C:
 		return r.giveUp(h, w, ErrHeld)
-	case <-ask.Away:
+	case <-away:
 		return r.giveUp(h, w, ErrAway)
 	}
 }

@@ -18,7 +18,7 @@ func waiting(r *route.Route, n int, away <-chan struct{}) <-chan result {
 	for range n {
 		go func() {
 			f := &route.Flight{Abort: func() {}}
-			err := r.Claim(f, route.Ask{Now: time.Now(), Away: away})
+			err := r.Claim(f, route.Ask{Now: time.Now(), Away: func() <-chan struct{} { return away }})
 			results <- result{f, err}
 		}()
 	}
