@@ -94,7 +94,7 @@ func (c *chaos) checkCreate(spec sdk.InstanceSpec) error {
 	var status core.InstanceStatus
 	if err := json.Unmarshal(object.Value, &status); err != nil || status.Phase >= core.InstanceRunning {
 		c.mu.Lock()
-		c.broken = fmt.Errorf("%s was asked for although it is reported as %s (%v)", spec.ID, status.Phase, err)
+		c.broken = errors.Join(fmt.Errorf("%s was asked for although it is reported as %s", spec.ID, status.Phase), err)
 		c.mu.Unlock()
 	}
 	return nil
@@ -144,7 +144,7 @@ func (c *chaos) happen(e event) error {
 	case e.kind == evRemoveBehindOurBack && known:
 		return c.compute.NoopCompute.Destroy(context.Background(), id, 0)
 	case e.kind == evOrphan:
-		_, err := c.compute.NoopCompute.Create(context.Background(), sdk.InstanceSpec{ID: fmt.Sprintf("orphan-%d", e.subject), Cluster: cluster, Generation: 1})
+		_, err := c.compute.Create(context.Background(), sdk.InstanceSpec{ID: fmt.Sprintf("orphan-%d", e.subject), Cluster: cluster, Generation: 1})
 		if sdk.CodeOf(err) == sdk.CodeConflict {
 			err = nil // it was one before
 		}

@@ -19,7 +19,12 @@ const unavailableFor = 2 * time.Minute
 // nothing is wanted any more, or ctx has ended.
 func (l *life) create(ctx context.Context) {
 	began := time.Now()
-	var slow func() bool // reports that it takes a while
+	var slow func() bool // ends the report that it takes a while; nil: there is none
+	defer func() {
+		if slow != nil {
+			slow()
+		}
+	}()
 	retry := backoff{first: 200 * time.Millisecond, last: 10 * time.Second}
 	for {
 		var made sdk.Instance
@@ -39,7 +44,6 @@ func (l *life) create(ctx context.Context) {
 			if slow == nil {
 				l.log.Warn("cannot make the instance yet, trying again", "error", err)
 				slow = l.slowly(core.InstanceCreating)
-				defer slow()
 			}
 			if !retry.wait(ctx, err) {
 				return
