@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -50,11 +51,12 @@ func startCluster(t *testing.T, options node.Options, prepare func(dataDir strin
 	}
 	options.Bin, options.DataDir = built.bin, filepath.Join(dir, "d")
 	prepare(options.DataDir)
-	c.node, err = node.Start(t.Context(), options)
+	if c.node, err = node.Start(t.Context(), options); c.node != nil {
+		t.Cleanup(c.tearDown)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.tearDown)
 	return c
 }
 
@@ -94,7 +96,7 @@ func (c *cluster) reportRaces() {
 		if err != nil {
 			continue
 		}
-		if i := strings.Index(string(data), "WARNING: DATA RACE"); i >= 0 {
+		if i := bytes.Index(data, []byte("WARNING: DATA RACE")); i >= 0 {
 			c.Errorf("%s:\n%.4000s", path, data[i:])
 		}
 	}

@@ -65,7 +65,8 @@ func (s *stage) judge(ctx context.Context) (*figures, error) {
 	if f.broken, err = judge.All(records); err != nil {
 		return nil, err
 	}
-	return f, f.verifyLog(ctx, s)
+	err = f.verifyLog(ctx, s)
+	return f, err
 }
 
 func (f *figures) timings(switches []judge.Switch, s *stage) {

@@ -46,7 +46,8 @@ func TempDir() (string, error) {
 	return dir, os.Chmod(dir, 0o711)
 }
 
-// Start runs instard and waits until it answers.
+// Start runs instard and waits until it is ready. With an error, too, it returns the node if there may be
+// something to tear down.
 func Start(ctx context.Context, options Options) (*Node, error) {
 	n := &Node{options: options, Address: "unix://" + filepath.Join(options.DataDir, "instar.sock")}
 	api, err := client.New(n.Address)
@@ -54,7 +55,8 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 		return nil, err
 	}
 	n.API = api
-	return n, n.Start(ctx)
+	err = n.Start(ctx)
+	return n, err
 }
 
 // LogPath is the file that instard's standard error goes to.
@@ -103,12 +105,20 @@ func (n *Node) awaitReady(ctx context.Context, began time.Time) error {
 		select {
 		case end := <-n.ended:
 			n.ended <- end
-			return fmt.Errorf("instard ended at its start: %v\n%s", end, n.Log(20))
+			return fmt.Errorf("instard ended at its start: %w\n%s", orEnded(end), n.Log(20))
 		case <-ctx.Done():
-			return fmt.Errorf("instard was not ready within %s (%v)\n%s", startLimit, err, n.Log(20))
+			return fmt.Errorf("instard was not ready within %s: %w\n%s", startLimit, errors.Join(ctx.Err(), err), n.Log(20))
 		case <-tick.C:
 		}
 	}
+}
+
+// orEnded names an end with exit status 0, which is no error elsewhere.
+func orEnded(end error) error {
+	if end == nil {
+		return errors.New("exit status 0")
+	}
+	return end
 }
 
 // Pid is the daemon's process id.
@@ -126,6 +136,9 @@ func (n *Node) Kill() error {
 
 // Stop ends the daemon in order. Drivers and instances stay.
 func (n *Node) Stop(ctx context.Context) error {
+	if n.process == nil || n.process.Process == nil {
+		return nil // it never ran
+	}
 	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}

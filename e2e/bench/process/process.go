@@ -2,6 +2,7 @@
 package process
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func Read(pid int) (Usage, error) {
 		return Usage{}, err
 	}
 	// The second field is the program's name in brackets, which may hold anything.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
 	if len(fields) < 22 {
 		return Usage{}, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
 	}
