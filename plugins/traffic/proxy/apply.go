@@ -112,7 +112,7 @@ func (d *Driver) refresh(address string) {
 	case !used:
 		delete(d.places, address)
 		if p.listener != nil {
-			p.listener.Set(front.Rules{TCP: true, Table: route.NewTable(nil)})
+			p.listener.Set(front.Rules{TCP: true, Table: route.NewTable(nil), Certs: front.NewCertificates(nil, d.logger)})
 			p.listener.Close()
 		}
 	case p.listener != nil:

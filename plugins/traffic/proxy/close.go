@@ -6,7 +6,8 @@ import (
 )
 
 // Close implements serve.Closer: the process is to end. Listeners are closed, or are another process's
-// already; requests in flight go on as long as ctx allows. The state stays on disk.
+// already; requests in flight go on as long as ctx and the routes' drain deadlines allow. The state stays on
+// disk.
 func (d *Driver) Close(ctx context.Context) error {
 	d.mu.Lock()
 	first, inCharge := !d.closed, !d.superseded && d.dir != ""
@@ -18,6 +19,8 @@ func (d *Driver) Close(ctx context.Context) error {
 		_ = d.lock.Release()
 	}
 	d.changed()
+	ctx, cancel := context.WithTimeout(ctx, d.longestDrain())
+	defer cancel()
 	d.mu.Unlock()
 	if inCharge {
 		stop := make(chan struct{})

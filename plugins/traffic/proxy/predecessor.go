@@ -64,7 +64,7 @@ func (p *predecessor) ask(o order) (r report, ok bool, err error) {
 	defer p.asking.Unlock()
 	p.number++
 	o.Number = p.number
-	if p.link.Send(o) != nil {
+	if p.link.SendWithin(orderTimeout, o) != nil {
 		<-p.gone
 		return r, false, nil
 	}

@@ -202,14 +202,7 @@ func (d *Driver) sever() {
 // longest drain deadline of a route; what is left then is closed.
 func (d *Driver) drain() {
 	d.mu.Lock()
-	longest := time.Duration(0)
-	for _, r := range d.state.Routes {
-		if r.Drain <= 0 {
-			r.Drain = route.DefaultDrain
-		}
-		longest = max(longest, r.Drain)
-	}
-	before := d.before
+	longest, before := d.longestDrain(), d.before
 	d.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
@@ -219,6 +212,20 @@ func (d *Driver) drain() {
 	if before != nil {
 		<-before.gone
 	}
+}
+
+// longestDrain is the longest time that a route gives its requests.
+func (d *Driver) longestDrain() (longest time.Duration) {
+	if len(d.leaving) > 0 {
+		longest = route.DefaultDrain // their own deadlines run already
+	}
+	for _, r := range d.state.Routes {
+		if r.Drain <= 0 {
+			r.Drain = route.DefaultDrain
+		}
+		longest = max(longest, r.Drain)
+	}
+	return longest
 }
 
 func (d *Driver) lastWords() map[string]sdk.Observation {

@@ -90,6 +90,21 @@ func TestTLS(t *testing.T) {
 		}
 		c.CloseIdleConnections()
 	}
+	// Sessions are resumed, also after an Apply.
+	sessions := &tls.Config{InsecureSkipVerify: true, ServerName: "shop.example", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for _, resumed := range []bool{false, true} {
+		c, err := tls.Dial("tcp", r.route.Listen, sessions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		_, _ = io.Copy(io.Discard, c) // tickets come with the answer
+		if got := c.ConnectionState().DidResume; got != resumed {
+			t.Errorf("resumed is %v, want %v", got, resumed)
+		}
+		_ = c.Close()
+		r.apply(r.route.Pools...)
+	}
 	// A certificate that was replaced is shown without a restart.
 	certify(t, dir, "shop", 2, "shop.example")
 	eventually(t, "the new certificate is shown", func() bool { return r.shown("shop.example").SerialNumber.Int64() == 2 })

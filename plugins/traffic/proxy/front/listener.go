@@ -26,6 +26,8 @@ type Rules struct {
 type Listener struct {
 	server *Server
 	ln     *net.TCPListener
+	http   *tls.Config // one for all connections, so that sessions can be resumed
+	tcp    *tls.Config
 	rules  atomic.Pointer[Rules]
 	closed bool // guarded by Server.mu
 	done   chan struct{}
@@ -38,6 +40,11 @@ type Listener struct {
 // Listen makes a listener of a socket that listens already. It accepts nobody before Start.
 func (s *Server) Listen(ln *net.TCPListener, rules Rules) *Listener {
 	l := &Listener{server: s, ln: ln, done: make(chan struct{})}
+	l.tcp = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return l.rules.Load().Certs.Choose(hello)
+	}}
+	l.http = l.tcp.Clone()
+	l.http.NextProtos = []string{"h2", "http/1.1"}
 	l.Set(rules)
 	s.mu.Lock()
 	s.listeners[l] = struct{}{}
@@ -135,9 +142,9 @@ func (l *Listener) serve(c *client) {
 }
 
 func (l *Listener) handshake(c *client, rules *Rules) (*tls.Conn, bool) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: rules.Certs.Choose}
-	if !rules.TCP {
-		config.NextProtos = []string{"h2", "http/1.1"}
+	config := l.http
+	if rules.TCP {
+		config = l.tcp
 	}
 	secure := tls.Server(c, config)
 	ctx, cancel := context.WithTimeout(context.Background(), l.server.settings.Load().ReadHeaderTimeout)

@@ -43,6 +43,19 @@ func (l *Link) Send(v any) error {
 	return err
 }
 
+// SendWithin sends a message to a process that may not listen any more. After an error the link is closed,
+// because a part of the message may have gone out.
+func (l *Link) SendWithin(d time.Duration, v any) error {
+	err := l.c.SetWriteDeadline(time.Now().Add(d))
+	if err == nil {
+		err = l.Send(v)
+	}
+	if err != nil {
+		return errors.Join(err, l.c.Close())
+	}
+	return nil
+}
+
 // Receive receives a message.
 func (l *Link) Receive(v any) error {
 	var length [4]byte

@@ -68,55 +68,58 @@ func answer(t *testing.T, c *Conn) error {
 	return err
 }
 
+// deaths are ways for a connection to end under a request, and whether that proves that it did not arrive.
+var deaths = []struct {
+	name string
+	want bool
+	play func(t *testing.T, c *Conn, peer *net.TCPConn) error
+}{
+	{"closed before", true, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
+		_ = peer.Close()
+		return fail(t, c)
+	}},
+	{"reset before", true, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
+		_ = peer.SetLinger(0)
+		_ = peer.Close()
+		return fail(t, c)
+	}},
+	{"received and not read", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
+		c.Begin()
+		_, _ = c.Write([]byte("more"))
+		waitReadable(t, peer)
+		_ = peer.Close() // resets, because of what was not read
+		return answer(t, c)
+	}},
+	{"read", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
+		c.Begin()
+		_, _ = c.Write([]byte("more"))
+		if _, err := io.ReadFull(peer, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		_ = peer.Close()
+		return answer(t, c)
+	}},
+	{"read in part", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
+		c.Begin()
+		_, _ = c.Write([]byte("more"))
+		if _, err := peer.Read(make([]byte, 2)); err != nil {
+			t.Fatal(err)
+		}
+		_ = peer.Close()
+		return answer(t, c)
+	}},
+	{"half closed and reading", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
+		_ = peer.CloseWrite()
+		err := fail(t, c)
+		if _, err := io.ReadFull(peer, make([]byte, 4)); err != nil {
+			t.Fatal(err)
+		}
+		return err
+	}},
+}
+
 func TestUndelivered(t *testing.T) {
-	for _, c := range []struct {
-		name string
-		want bool
-		play func(t *testing.T, c *Conn, peer *net.TCPConn) error
-	}{
-		{"closed before", true, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
-			_ = peer.Close()
-			return fail(t, c)
-		}},
-		{"reset before", true, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
-			_ = peer.SetLinger(0)
-			_ = peer.Close()
-			return fail(t, c)
-		}},
-		{"received and not read", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
-			c.Begin()
-			_, _ = c.Write([]byte("more"))
-			waitReadable(t, peer)
-			_ = peer.Close() // resets, because of what was not read
-			return answer(t, c)
-		}},
-		{"read", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
-			c.Begin()
-			_, _ = c.Write([]byte("more"))
-			if _, err := io.ReadFull(peer, make([]byte, 4)); err != nil {
-				t.Fatal(err)
-			}
-			_ = peer.Close()
-			return answer(t, c)
-		}},
-		{"read in part", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
-			c.Begin()
-			_, _ = c.Write([]byte("more"))
-			if _, err := peer.Read(make([]byte, 2)); err != nil {
-				t.Fatal(err)
-			}
-			_ = peer.Close()
-			return answer(t, c)
-		}},
-		{"half closed and reading", false, func(t *testing.T, c *Conn, peer *net.TCPConn) error {
-			_ = peer.CloseWrite()
-			err := fail(t, c)
-			if _, err := io.ReadFull(peer, make([]byte, 4)); err != nil {
-				t.Fatal(err)
-			}
-			return err
-		}},
-	} {
+	for _, c := range deaths {
 		t.Run(c.name, func(t *testing.T) {
 			for _, used := range []bool{true, false} {
 				for range 20 {
