@@ -128,12 +128,17 @@ func (d *dir) cli(args ...string) {
 	d.Helper()
 	ctx, cancel := context.WithTimeout(d.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "instar"), args...)
-	cmd.Env = append(os.Environ(), client.EnvAddress+"=unix://"+filepath.Join(d.path, "instar.sock"))
-	out, err := cmd.CombinedOutput()
+	out, err := d.command(exec.CommandContext(ctx, "instar", args...)).CombinedOutput()
 	if err != nil {
 		d.Fatalf("instar %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
+}
+
+// command makes a command run a binary of ours against this directory's daemon.
+func (d *dir) command(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Path, cmd.Err = filepath.Join(bin, cmd.Args[0]), nil
+	cmd.Env = append(os.Environ(), client.EnvAddress+"=unix://"+filepath.Join(d.path, "instar.sock"))
+	return cmd
 }
 
 func freeAddress(t *testing.T) string {
