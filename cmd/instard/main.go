@@ -38,12 +38,12 @@ func runDaemon(c *cli.Context) error {
 		return err
 	}
 	greet(d, c.Bool("dev"))
-	go func() {
-		<-c.Done()
+	signalled := context.AfterFunc(c.Context, func() {
 		config.Logger.Info("stopping; drivers and instances go on. To end them, too: instard teardown -data-dir " + config.DataDir)
 		_ = d.Close() // its error comes back below
-	}()
+	})
 	failure := d.Wait()
+	signalled()
 	closed := d.Close()
 	if failure == nil && closed == nil {
 		config.Logger.Info("stopped")

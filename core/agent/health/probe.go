@@ -90,6 +90,7 @@ func roundTrip(ctx context.Context, req *http.Request, timeout time.Duration) (i
 	if err := conn.SetDeadline(deadline); err != nil {
 		return 0, err
 	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	if err := req.Write(conn); err != nil {
 		return 0, err
 	}

@@ -98,3 +98,29 @@ func TestProbesOfHealthyInstancesShareTheirTime(t *testing.T) {
 		}
 	})
 }
+
+// A daemon that ends does not wait for an instance that does not answer.
+func TestRunEndsDuringAProbe(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	address := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	slow := check
+	slow.Timeout = core.Duration(time.Minute)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		health.Run(ctx, health.Subject{Checks: []core.HealthCheck{slow}, Addresses: map[string]string{"http": address}}, func(v health.Verdict) {
+			t.Errorf("verdict %+v of a probe that was cut off", v)
+		})
+	}()
+	<-asked
+	cancel()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("still waiting for an answer")
+	}
+}
