@@ -130,8 +130,8 @@ func (c *carrier) abandon() {
 		return
 	}
 	for c.parent.Err() == nil {
-		if _, wanted := state.Routes.Get(c.agent.cfg.State.View(), c.key.route); wanted && c.wantedHere() {
-			return // it has come back; the next carrier takes it over
+		if c.wantedHere() || !c.agent.hasTraffic(c.key.target) {
+			return // the next carrier takes it over, or nobody can
 		}
 		err := c.withDriver(c.parent, func(ctx context.Context, driver sdk.Traffic) error {
 			return driver.Remove(ctx, c.key.route, max(c.applied, c.status.Generation), defaultDrain)
@@ -146,15 +146,7 @@ func (c *carrier) abandon() {
 
 func (c *carrier) wantedHere() bool {
 	route, ok := state.Routes.Get(c.agent.cfg.State.View(), c.key.route)
-	if !ok {
-		return false
-	}
-	for _, key := range c.agent.trafficTargets(&route.Spec) {
-		if key == c.key.target {
-			return true
-		}
-	}
-	return false
+	return ok && carries(c.key.target, &route.Spec) && c.agent.hasTraffic(c.key.target)
 }
 
 // step does what there is to do now and says when to look again without being woken; 0: never.

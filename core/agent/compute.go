@@ -152,16 +152,16 @@ func (c *compute) compareOnce(ctx context.Context) ([]sdk.Instance, error) {
 	return c.orphans(c.agent.cfg.State.View(), listed), nil
 }
 
-// orphans are the instances of this cluster and generation that the store does not want here. Those of
-// another cluster, and of another generation, which a restore has to judge, are never touched.
+// orphans are the instances of this cluster and generation that the store does not know. Those of another
+// cluster, and of another generation, which a restore has to judge, are never touched.
 func (c *compute) orphans(view *state.View, listed []sdk.Instance) []sdk.Instance {
 	cfg := &c.agent.cfg
 	return slices.DeleteFunc(listed, func(inst sdk.Instance) bool {
 		if inst.Cluster != cfg.Cluster || inst.Generation != cfg.Generation {
 			return true
 		}
-		wanted, ok := state.Instances.Get(view, inst.ID)
-		return ok && wanted.Node == cfg.Node && wanted.Driver == c.key.driver && wanted.Target == c.key.name
+		_, known := state.Instances.Get(view, inst.ID)
+		return known
 	})
 }
 

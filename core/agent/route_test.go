@@ -119,6 +119,47 @@ func TestRemovedRoute(t *testing.T) {
 	})
 }
 
+// The name of a route can go to another service while this node looks away.
+func TestRouteNameOfAnotherService(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		n.deploy(revision(nil), "web-1")
+		n.putRoute(route(1, pool(100, "web-1")))
+		other := route(5, core.Pool{Revision: 1, Weight: 100, Endpoints: []core.Endpoint{{Instance: "api-1", Address: "127.0.0.1:2"}}})
+		other.Service = "api"
+		n.putRoute(other)
+		n.after(time.Second)
+		if s := n.routeStatus(); s.Generation != 5 || s.Failure != "" {
+			t.Fatalf("status %+v", s)
+		}
+		drained := instance("api-1")
+		drained.Service, drained.Node, drained.Desired = "api", "n2", core.DesiredDrain
+		left := route(6)
+		left.Service = "api"
+		n.update(func(tx *state.Tx) {
+			state.Instances.Put(tx, "api-1", drained)
+			state.Routes.Put(tx, "shop", left)
+		})
+		n.after(time.Second)
+		if s := n.routeStatus(); fmt.Sprint(s.Quiet) != "[api-1]" {
+			t.Errorf("quiet %v, want api-1 of the other node", s.Quiet)
+		}
+	})
+}
+
+func TestRoutesOfOtherTargetsAreNotCarried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t)
+		foreign := route(1)
+		foreign.Spec.Target = "edge"
+		n.putRoute(foreign)
+		n.after(time.Second)
+		if applies, _ := n.traffic.calls(); applies != 0 || n.routeStatus().Generation != 0 {
+			t.Error("a route of another target is carried")
+		}
+	})
+}
+
 func TestRouteFailureIsReportedAndRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t)

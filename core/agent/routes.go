@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/instarhq/instar/core"
@@ -24,6 +25,13 @@ func (a *Agent) trafficTargets(spec *core.RouteSpec) []targetKey {
 		}
 	}
 	return keys
+}
+
+// hasTraffic reports whether this node has a traffic target.
+func (a *Agent) hasTraffic(key targetKey) bool {
+	return slices.ContainsFunc(a.cfg.Host.Targets(), func(t core.Target) bool {
+		return t.Kind == core.DriverTraffic && t.Driver == key.driver && t.Name == key.name
+	})
 }
 
 // syncRoute sees to it that every target of this node that should carry the route does, and that the
@@ -50,6 +58,9 @@ func (a *Agent) carry(ctx context.Context, key carrierKey, service string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c, ok := a.carriers[key]; ok {
+		if c.service != service { // the name went to another service; the next carrier is started when this one ends
+			c.letGo()
+		}
 		c.wakeUp()
 		return
 	}
