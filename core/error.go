@@ -41,7 +41,7 @@ func (e *Error) Error() string {
 	if e.Err == nil {
 		return e.Message
 	}
-	if _, shown := e.Err.(silent); shown {
+	if _, shown := e.Err.(silent); shown { //nolint:errorlint // only Errorf's own wrapping, not one further down
 		return e.Message
 	}
 	return e.Message + ": " + e.Err.Error()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -239,13 +240,14 @@ func (u *ui) confirm(question string) error {
 
 // applied prints the answer to a write and follows the rollouts that it began.
 func (u *ui) applied(c *cli.Context, api *client.Client, a core.Applied) error {
-	if machine(c) {
+	switch {
+	case machine(c):
 		if err := u.show(c, a, nil); err != nil {
 			return err
 		}
-	} else if a.Receipt.Seq == 0 {
+	case a.Receipt.Seq == 0:
 		say(u.out, "nothing to change\n")
-	} else if len(a.Rollouts) == 0 || c.Bool("detach") {
+	case len(a.Rollouts) == 0 || c.Bool("detach"):
 		say(u.out, "record %d", a.Receipt.Seq)
 		for _, id := range a.Rollouts {
 			say(u.out, "  rollout %s", id)
@@ -338,13 +340,12 @@ func change(d core.Diff) string {
 	return value(d.Old) + " → " + value(d.New)
 }
 
+var digests = regexp.MustCompile(`(sha256:[0-9a-f]{8})[0-9a-f]{56}`)
+
 // value shortens digests and what would not fit a line.
 func value(text string) string {
 	const most = 60
-	text = table.Clean(text)
-	if strings.HasPrefix(text, "sha256:") && len(text) == len("sha256:")+64 {
-		return text[:len("sha256:")+8] + "…"
-	}
+	text = digests.ReplaceAllString(table.Clean(text), "$1…")
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}

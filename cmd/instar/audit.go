@@ -21,24 +21,32 @@ import (
 func (u *ui) auditCommand() *cli.Command {
 	key := &cli.StringSliceFlag{Name: "key", Usage: "a node's public key that must have signed (may be repeated; a file with it works too)"}
 	return &cli.Command{Name: "audit", Usage: "the audit log: list, show, verify, export, prove", Subcommands: []*cli.Command{
-		{Name: "list", Aliases: []string{"ls"}, Usage: "records, newest first", Description: "Example:\n  instar audit list -object service/shop -since 24h",
+		{
+			Name: "list", Aliases: []string{"ls"}, Usage: "records, newest first", Description: "Example:\n  instar audit list -object service/shop -since 24h",
 			Flags: []cli.Flag{
 				&cli.IntFlag{Name: "n", Usage: "how many", Value: 50},
 				&cli.StringFlag{Name: "principal", Usage: "only by this principal"},
 				&cli.StringFlag{Name: "verb", Usage: "only this verb, or group of verbs: service"},
 				&cli.StringFlag{Name: "object", Usage: "only records that write KIND/ID, or KIND"},
 				&cli.StringFlag{Name: "since", Usage: "a time, or how long ago"}, &cli.StringFlag{Name: "until", Usage: "a time, or how long ago"},
-			}, Action: u.auditList},
+			}, Action: u.auditList,
+		},
 		{Name: "show", Usage: "one record with everything that it wrote", ArgsUsage: "SEQ", Description: "Example:\n  instar audit show 17", Action: u.auditShow},
-		{Name: "verify", Usage: "check the whole log: every hash, the root, signatures, order, continuity", ArgsUsage: "[FILE]",
+		{
+			Name: "verify", Usage: "check the whole log: every hash, the root, signatures, order, continuity", ArgsUsage: "[FILE]",
 			Description: "With a FILE that audit export wrote it needs no daemon.\n\nExample:\n  instar audit verify log.instar -key node.pub",
-			Flags:       []cli.Flag{key}, Action: u.auditVerify},
-		{Name: "export", Usage: "write the whole log to a file that verifies offline", ArgsUsage: "FILE",
-			Description: "Example:\n  instar audit export log.instar", Action: u.auditExport},
-		{Name: "prove", Usage: "prove that a record is in the log, or check such a proof", ArgsUsage: "SEQ | PROOF-FILE",
+			Flags:       []cli.Flag{key}, Action: u.auditVerify,
+		},
+		{
+			Name: "export", Usage: "write the whole log to a file that verifies offline", ArgsUsage: "FILE",
+			Description: "Example:\n  instar audit export log.instar", Action: u.auditExport,
+		},
+		{
+			Name: "prove", Usage: "prove that a record is in the log, or check such a proof", ArgsUsage: "SEQ | PROOF-FILE",
 			Description: "With a number it writes a proof as JSON, from the daemon or (-file) from an export.\n" +
 				"With a file it checks a proof, offline.\n\nExample:\n  instar audit prove 17 > proof.json\n  instar audit prove proof.json",
-			Flags: []cli.Flag{key, &cli.StringFlag{Name: "file", Usage: "make the proof from an export instead of the daemon"}}, Action: u.auditProve},
+			Flags: []cli.Flag{key, &cli.StringFlag{Name: "file", Usage: "make the proof from an export instead of the daemon"}}, Action: u.auditProve,
+		},
 	}}
 }
 
@@ -273,8 +281,9 @@ func writeWhole(path string, body io.Reader) (n int64, err error) {
 	if n, err = io.Copy(f, body); err != nil {
 		return n, fmt.Errorf("export broke off after %d bytes: %w", n, err)
 	}
-	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(f.Sync(), f.Close()); err != nil { //nolint:gocritic // the deferred clean-up looks at err
 		return n, err
 	}
-	return n, os.Rename(f.Name(), path)
+	err = os.Rename(f.Name(), path)
+	return n, err
 }

@@ -18,14 +18,20 @@ import (
 
 func (u *ui) instanceCommand() *cli.Command {
 	return &cli.Command{Name: "instance", Usage: "instances: list, show, replace", Subcommands: []*cli.Command{
-		{Name: "list", Aliases: []string{"ls"}, Usage: "instances of one or every service", ArgsUsage: "[SERVICE]",
+		{
+			Name: "list", Aliases: []string{"ls"}, Usage: "instances of one or every service", ArgsUsage: "[SERVICE]",
 			Description: "Example:\n  instar instance list shop -revision 2",
-			Flags:       []cli.Flag{&cli.StringFlag{Name: "node"}, &cli.IntFlag{Name: "revision"}}, Action: u.instanceList},
-		{Name: "show", Usage: "one instance", ArgsUsage: "INSTANCE", Description: "Example:\n  instar instance show shop-7f3k2m",
-			Flags: []cli.Flag{atFlag()}, Action: u.instanceShow},
-		{Name: "replace", Usage: "replace an instance by a new one of its revision", ArgsUsage: "INSTANCE",
+			Flags:       []cli.Flag{&cli.StringFlag{Name: "node"}, &cli.IntFlag{Name: "revision"}}, Action: u.instanceList,
+		},
+		{
+			Name: "show", Usage: "one instance", ArgsUsage: "INSTANCE", Description: "Example:\n  instar instance show shop-7f3k2m",
+			Flags: []cli.Flag{atFlag()}, Action: u.instanceShow,
+		},
+		{
+			Name: "replace", Usage: "replace an instance by a new one of its revision", ArgsUsage: "INSTANCE",
 			Description: "Example:\n  instar instance replace shop-7f3k2m",
-			Flags:       []cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why; kept in the audit log"}}, Action: u.instanceReplace},
+			Flags:       []cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why; kept in the audit log"}}, Action: u.instanceReplace,
+		},
 	}}
 }
 
@@ -154,7 +160,7 @@ func (u *ui) logs(c *cli.Context) error {
 	}
 	wg.Wait()
 	for _, err := range errs {
-		if err != nil && c.Context.Err() == nil {
+		if err != nil && c.Err() == nil {
 			return err
 		}
 	}

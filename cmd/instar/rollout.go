@@ -14,14 +14,20 @@ import (
 
 func (u *ui) rolloutCommand() *cli.Command {
 	return &cli.Command{Name: "rollout", Usage: "rollouts: list, show, watch, abort", Subcommands: []*cli.Command{
-		{Name: "list", Aliases: []string{"ls"}, Usage: "rollouts of one or every service", ArgsUsage: "[SERVICE]",
+		{
+			Name: "list", Aliases: []string{"ls"}, Usage: "rollouts of one or every service", ArgsUsage: "[SERVICE]",
 			Description: "Example:\n  instar rollout list shop",
-			Flags:       []cli.Flag{&cli.BoolFlag{Name: "active", Usage: "only those that are not over"}}, Action: u.rolloutList},
+			Flags:       []cli.Flag{&cli.BoolFlag{Name: "active", Usage: "only those that are not over"}}, Action: u.rolloutList,
+		},
 		{Name: "show", Usage: "one rollout with its history", ArgsUsage: "SERVICE/NUMBER", Description: "Example:\n  instar rollout show shop/3", Action: u.rolloutShow},
-		{Name: "watch", Usage: "follow a rollout to its end", ArgsUsage: "SERVICE/NUMBER", Description: "Example:\n  instar rollout watch shop/3",
-			Flags: []cli.Flag{&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than this (exit code 3)"}}, Action: u.rolloutWatch},
-		{Name: "abort", Usage: "end a rollout; traffic stays, or goes back to, where it was", ArgsUsage: "SERVICE/NUMBER",
-			Description: "Example:\n  instar rollout abort shop/3", Flags: []cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why; kept in the audit log"}}, Action: u.rolloutAbort},
+		{
+			Name: "watch", Usage: "follow a rollout to its end", ArgsUsage: "SERVICE/NUMBER", Description: "Example:\n  instar rollout watch shop/3",
+			Flags: []cli.Flag{&cli.DurationFlag{Name: "timeout", Usage: "wait no longer than this (exit code 3)"}}, Action: u.rolloutWatch,
+		},
+		{
+			Name: "abort", Usage: "end a rollout; traffic stays, or goes back to, where it was", ArgsUsage: "SERVICE/NUMBER",
+			Description: "Example:\n  instar rollout abort shop/3", Flags: []cli.Flag{&cli.StringFlag{Name: "reason", Usage: "why; kept in the audit log"}}, Action: u.rolloutAbort,
+		},
 	}}
 }
 

@@ -15,8 +15,10 @@ import (
 func (u *ui) routeCommand() *cli.Command {
 	return &cli.Command{Name: "route", Usage: "routes: list, show", Subcommands: []*cli.Command{
 		{Name: "list", Aliases: []string{"ls"}, Usage: "every route with its pools", Description: "Example:\n  instar route list", Action: u.routeList},
-		{Name: "show", Usage: "one route with its endpoints and what the data planes have", ArgsUsage: "ROUTE",
-			Description: "Example:\n  instar route show shop", Action: u.routeShow},
+		{
+			Name: "show", Usage: "one route with its endpoints and what the data planes have", ArgsUsage: "ROUTE",
+			Description: "Example:\n  instar route show shop", Action: u.routeShow,
+		},
 	}}
 }
 

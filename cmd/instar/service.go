@@ -15,15 +15,23 @@ func (u *ui) serviceCommand() *cli.Command {
 	reason := &cli.StringFlag{Name: "reason", Usage: "why; kept in the audit log"}
 	return &cli.Command{Name: "service", Usage: "services: list, show, history, diff, scale, delete", Subcommands: []*cli.Command{
 		{Name: "list", Aliases: []string{"ls"}, Usage: "every service with its state", Description: "Example:\n  instar service list -o json", Action: u.serviceList},
-		{Name: "show", Usage: "one service", ArgsUsage: "SERVICE", Description: "Example:\n  instar service show shop",
-			Flags: []cli.Flag{atFlag()}, Action: u.serviceShow},
+		{
+			Name: "show", Usage: "one service", ArgsUsage: "SERVICE", Description: "Example:\n  instar service show shop",
+			Flags: []cli.Flag{atFlag()}, Action: u.serviceShow,
+		},
 		{Name: "history", Usage: "the revisions of a service, newest first", ArgsUsage: "SERVICE", Description: "Example:\n  instar service history shop", Action: u.serviceHistory},
-		{Name: "diff", Usage: "what differs between two revisions", ArgsUsage: "SERVICE [FROM [TO]]",
-			Description: "Without numbers: the wanted revision and the one before it.\n\nExample:\n  instar service diff shop 1 3", Action: u.serviceDiff},
-		{Name: "scale", Usage: "change the number of instances", ArgsUsage: "SERVICE COUNT", Description: "Makes no revision.\n\nExample:\n  instar service scale shop 5",
-			Flags: []cli.Flag{reason}, Action: u.serviceScale},
-		{Name: "delete", Usage: "drain and remove a service", ArgsUsage: "SERVICE", Description: "The audit log keeps its history.\n\nExample:\n  instar service delete shop",
-			Flags: []cli.Flag{reason, &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}}, Action: u.serviceDelete},
+		{
+			Name: "diff", Usage: "what differs between two revisions", ArgsUsage: "SERVICE [FROM [TO]]",
+			Description: "Without numbers: the wanted revision and the one before it.\n\nExample:\n  instar service diff shop 1 3", Action: u.serviceDiff,
+		},
+		{
+			Name: "scale", Usage: "change the number of instances", ArgsUsage: "SERVICE COUNT", Description: "Makes no revision.\n\nExample:\n  instar service scale shop 5",
+			Flags: []cli.Flag{reason}, Action: u.serviceScale,
+		},
+		{
+			Name: "delete", Usage: "drain and remove a service", ArgsUsage: "SERVICE", Description: "The audit log keeps its history.\n\nExample:\n  instar service delete shop",
+			Flags: []cli.Flag{reason, &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"}}, Action: u.serviceDelete,
+		},
 	}}
 }
 

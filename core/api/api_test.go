@@ -132,7 +132,7 @@ func TestErrorsCrossTheWire(t *testing.T) {
 		if !ok || e.Code != code || e.Object != "service/shop" || e.Hint != "do something" || e.Message != "no "+string(code) {
 			t.Errorf("%s arrives as %+v", code, err)
 		}
-		resp, err := http.Post(f.URL+"/v1/services/shop/scale", "application/json", strings.NewReader(`{"count":1}`)) //nolint:noctx // a test
+		resp, err := http.Post(f.URL+"/v1/services/shop/scale", "application/json", strings.NewReader(`{"count":1}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -219,7 +219,10 @@ func TestLogs(t *testing.T) {
 	if got := strings.Join(lines, " "); got != "one two three" {
 		t.Errorf("logs %q", got)
 	}
-	for range f.Logs(t.Context(), "shop-a", true, 0) {
+	for _, err := range f.Logs(t.Context(), "shop-a", true, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break // a reader that has enough ends a stream that would go on
 	}
 	for _, err := range f.Logs(t.Context(), "shop-b", false, 0) {

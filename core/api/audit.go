@@ -26,6 +26,7 @@ type listRecordsInput struct {
 	Until     time.Time `query:"until"`
 }
 
+// RecordInput names a record.
 type RecordInput struct {
 	Seq uint64 `path:"seq" minimum:"1"`
 }
@@ -57,7 +58,8 @@ func (s *server) registerAudit(api huma.API) {
 	huma.Register(api, op(http.MethodGet, "/v1/audit/head", "tree-head", "The tree head, now or when the log had size records"),
 		func(ctx context.Context, in *struct {
 			Size uint64 `query:"size"`
-		}) (*output[core.TreeHead], error) {
+		},
+		) (*output[core.TreeHead], error) {
 			head, err := s.head(ctx, in.Size)
 			if err != nil {
 				return nil, s.problem(ctx, err)
@@ -148,7 +150,8 @@ func (s *server) proveRecord(ctx context.Context, in *RecordInput) (*output[audi
 func (s *server) proveConsistency(ctx context.Context, in *struct {
 	First  uint64 `query:"first" minimum:"1" required:"true"`
 	Second uint64 `query:"second" doc:"0: the present size"`
-}) (*output[Consistency], error) {
+},
+) (*output[Consistency], error) {
 	head, err := s.head(ctx, in.Second)
 	if err != nil {
 		return nil, s.problem(ctx, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -12,6 +13,7 @@ import (
 	"github.com/instarhq/instar/core/state"
 )
 
+// InstanceInput names an instance.
 type InstanceInput struct {
 	Instance string `path:"instance" maxLength:"255"`
 }
@@ -36,7 +38,8 @@ func (s *server) registerInstances(api huma.API) {
 		func(ctx context.Context, in *struct {
 			WriteInput
 			InstanceInput
-		}) (*applied, error) {
+		},
+		) (*applied, error) {
 			a, err := s.Operations.ReplaceInstance(ctx, s.meta(ctx, in.WriteInput, "instance.replace"), in.Instance)
 			return s.applied(ctx, a, err)
 		})
@@ -69,7 +72,8 @@ func (s *server) listInstances(_ context.Context, in *listInstancesInput) (*page
 func (s *server) showInstance(ctx context.Context, in *struct {
 	InstanceInput
 	AtInput
-}) (*output[core.InstanceView], error) {
+},
+) (*output[core.InstanceView], error) {
 	inst, err := get(ctx, s, core.KindInstance, state.Instances, in.Instance, in.At)
 	if err != nil {
 		return nil, err
@@ -139,8 +143,8 @@ func (w *lineWriter) finish(s *server, err error) {
 		return
 	}
 	p := s.problem(w.ctx.Context(), err)
-	problem, ok := p.(*Problem)
-	if !ok {
+	var problem *Problem
+	if !errors.As(p, &problem) {
 		problem = &Problem{Type: "about:blank", Status: http.StatusServiceUnavailable, Code: core.CodeOf(err), Detail: p.Error()}
 		problem.Title = http.StatusText(problem.Status)
 	}

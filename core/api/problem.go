@@ -16,7 +16,7 @@ import (
 )
 
 // Problem is an error as the API answers it: RFC 9457 with the members that instar adds.
-type Problem struct {
+type Problem struct { //nolint:errname // the RFC's name, which the OpenAPI document shows
 	Type   string    `json:"type" example:"about:blank"`
 	Title  string    `json:"title" example:"Conflict"`
 	Status int       `json:"status" example:"409"`

@@ -10,6 +10,7 @@ import (
 	"github.com/instarhq/instar/core/state"
 )
 
+// RolloutInput names a rollout.
 type RolloutInput struct {
 	Service string `path:"service" maxLength:"63"`
 	Number  int    `path:"number" minimum:"1"`
@@ -50,7 +51,8 @@ func (s *server) listRollouts(_ context.Context, in *listRolloutsInput) (*pageOu
 func (s *server) showRollout(ctx context.Context, in *struct {
 	RolloutInput
 	AtInput
-}) (*output[core.RolloutView], error) {
+},
+) (*output[core.RolloutView], error) {
 	id := core.RolloutID(in.Service, in.Number)
 	stored, err := get(ctx, s, core.KindRollout, state.Rollouts, id, in.At)
 	if err != nil {

@@ -26,7 +26,8 @@ func (s *server) registerRoutes(api huma.API) {
 		func(ctx context.Context, in *struct {
 			Route string `path:"route" maxLength:"255"`
 			AtInput
-		}) (*output[core.RouteView], error) {
+		},
+		) (*output[core.RouteView], error) {
 			route, err := get(ctx, s, core.KindRoute, state.Routes, in.Route, in.At)
 			if err != nil {
 				return nil, err

@@ -11,10 +11,12 @@ import (
 	"github.com/instarhq/instar/core/state"
 )
 
+// ServiceInput names a service.
 type ServiceInput struct {
 	Service string `path:"service" maxLength:"63"`
 }
 
+// RevisionInput names a revision.
 type RevisionInput struct {
 	ServiceInput
 	Number int `path:"number" minimum:"1"`
@@ -63,7 +65,8 @@ func (s *server) registerServices(api huma.API) {
 		func(ctx context.Context, in *struct {
 			RevisionInput
 			AtInput
-		}) (*output[core.Revision], error) {
+		},
+		) (*output[core.Revision], error) {
 			return get(ctx, s, core.KindRevision, state.Revisions, core.RevisionID(in.Service, in.Number), in.At)
 		})
 	huma.Register(api, op(http.MethodGet, "/v1/services/{service}/diff", "diff-revisions", "What differs between two revisions"), s.diff)
@@ -99,7 +102,8 @@ func (s *server) listServices(_ context.Context, in *ListInput) (*pageOutput[cor
 func (s *server) showService(ctx context.Context, in *struct {
 	ServiceInput
 	AtInput
-}) (*output[core.ServiceView], error) {
+},
+) (*output[core.ServiceView], error) {
 	if in.At != 0 {
 		stored, err := get(ctx, s, core.KindService, state.Services, in.Service, in.At)
 		if err != nil {

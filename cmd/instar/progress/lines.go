@@ -73,15 +73,14 @@ func lastStep(r *core.Rollout) core.RolloutPhase {
 func stepLine(v *core.RolloutView, step, reached core.RolloutPhase, now time.Time, style table.Style) string {
 	mark, detail := style.Faint(markLater), ""
 	switch {
+	case step == v.Rollout.Phase:
+		mark, detail = style.Warn(markNow), stepDetail(v, step, now)
 	case step < reached || (step == reached && v.Rollout.Phase.Good()):
 		mark, detail = style.Good(markDone), stepDetail(v, step, now)
 	case step == reached && (v.Rollout.Phase.Over() || v.Rollout.Phase == core.RolloutRollingBack):
 		mark, detail = style.Bad(markFailed), stepDetail(v, step, now)
 	case step == reached:
 		mark, detail = style.Warn(markNow), stepDetail(v, step, now)
-	}
-	if step == core.RolloutRetiring && step == reached && v.Rollout.Phase == step {
-		mark = style.Warn(markNow)
 	}
 	return strings.TrimRight(fmt.Sprintf(" %s %s  %s", mark, table.Pad(step.String(), 13), detail), " ")
 }
