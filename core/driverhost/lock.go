@@ -46,12 +46,17 @@ func (l *LockFile) check(binary string, found core.Digest) error {
 	switch expected, ok := content.Drivers[name]; {
 	case !ok:
 		return core.Errorf(core.CodeDenied, "%s (%s) is not in the lock file %s", binary, found, l.path).
-			WithHint("if you trust it: instar driver lock %s", binary)
+			WithHint("if you trust it: %s", l.command(binary))
 	case expected != string(found):
 		return core.Errorf(core.CodeDenied, "%s has changed: %s expects %s, found %s", binary, l.path, expected, found).
-			WithHint("if you meant to replace it: instar driver lock %s; otherwise restore the file", binary)
+			WithHint("if you meant to replace it: %s; otherwise restore the file", l.command(binary))
 	}
 	return nil
+}
+
+// command is what accepts a binary as it is now: the lock file is in the daemon's data directory.
+func (l *LockFile) command(binary string) string {
+	return fmt.Sprintf("instard lock -data-dir %s %s", filepath.Dir(l.path), binary)
 }
 
 // Lock accepts a binary as it is now, and returns its digest.

@@ -45,7 +45,7 @@ func TestLockFile(t *testing.T) {
 			t.Errorf("message %q does not name %s", e.Message, part)
 		}
 	}
-	if !strings.Contains(e.Hint, "instar driver lock "+binary) {
+	if !strings.Contains(e.Hint, "instard lock -data-dir "+dir+" "+binary) {
 		t.Errorf("hint is %q", e.Hint)
 	}
 
