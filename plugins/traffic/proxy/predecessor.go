@@ -45,16 +45,26 @@ func (p *predecessor) listen() {
 			_ = p.link.Close()
 			return
 		}
+		p.remember(r)
 		if r.Last != nil {
-			p.mu.Lock()
-			p.last = r.Last
-			p.mu.Unlock()
 			continue
 		}
 		select {
 		case p.reports <- r:
 		default: // of an order that was given up; asking goes on with a newer one
 		}
+	}
+}
+
+// remember keeps what a report says of routes. Reports come in order, so the last one counts.
+func (p *predecessor) remember(r report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.Observation != nil {
+		p.last[r.Observation.Route] = *r.Observation
+	}
+	if r.Last != nil {
+		p.last = r.Last
 	}
 }
 
@@ -90,9 +100,6 @@ func (p *predecessor) observe(id string) (sdk.Observation, bool) {
 		if r.Observation == nil {
 			return sdk.Observation{}, false
 		}
-		p.mu.Lock()
-		p.last[id] = *r.Observation
-		p.mu.Unlock()
 		return *r.Observation, true
 	} else if err != nil {
 		p.logger.Warn("the earlier process cannot be observed", "error", err)

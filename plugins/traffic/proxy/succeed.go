@@ -209,8 +209,27 @@ func (d *Driver) drain() {
 	if d.server.Drained(ctx) != nil {
 		d.server.CloseAll()
 	}
+	d.awaitCounted()
 	if before != nil {
 		<-before.gone
+	}
+}
+
+// awaitCounted waits until requests whose clients are gone have been counted, which takes a moment.
+func (d *Driver) awaitCounted() {
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); <-time.After(time.Millisecond) {
+		inFlight := 0
+		d.mu.Lock()
+		for id := range d.routes {
+			o, _ := d.observe(id)
+			for _, e := range append(endpointsOf(o), o.Draining...) {
+				inFlight += e.InFlight
+			}
+		}
+		d.mu.Unlock()
+		if inFlight == 0 {
+			return
+		}
 	}
 }
 

@@ -43,17 +43,18 @@ func (l *Link) Send(v any) error {
 	return err
 }
 
-// SendWithin sends a message to a process that may not listen any more. After an error the link is closed,
-// because a part of the message may have gone out.
+// SendWithin sends a message to a process that may not listen any more. If that takes too long the link is
+// closed, because a part of the message may have gone out. If the other side has closed it, what it said last
+// can still be received.
 func (l *Link) SendWithin(d time.Duration, v any) error {
 	err := l.c.SetWriteDeadline(time.Now().Add(d))
 	if err == nil {
 		err = l.Send(v)
 	}
-	if err != nil {
-		return errors.Join(err, l.c.Close())
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errors.Join(err, l.c.Close())
 	}
-	return nil
+	return err
 }
 
 // Receive receives a message.
