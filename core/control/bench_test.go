@@ -75,13 +75,12 @@ func newQuickWorld(b *testing.B) *quickWorld {
 	}
 	(&world{ctx: w.ctx, state: w.state}).publish()
 	go func() { _ = control.New(control.Config{State: w.state}).Run(w.ctx) }()
-	go w.agent(b)
+	go w.agent(b, w.state.Watch()) // from now on, or the first instances would not be seen
 	return w
 }
 
 // agent answers every change at once, in batches of what has come meanwhile, at most 500 at a time.
-func (w *quickWorld) agent(b *testing.B) {
-	watch := w.state.Watch()
+func (w *quickWorld) agent(b *testing.B, watch *state.Watch) {
 	defer watch.Stop()
 	for {
 		select {

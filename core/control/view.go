@@ -40,6 +40,11 @@ func viewOf(r state.Reader, name string, seq uint64) (rollout.View, bool) {
 
 // addInstances joins the instances with their statuses; both come ordered by id.
 func addInstances(r state.Reader, v *rollout.View) {
+	expected := v.Service.Count
+	if v.Rollout != nil {
+		expected += v.Rollout.FromCount
+	}
+	v.Instances = make([]rollout.Instance, 0, min(expected, 1<<14)+8)
 	for _, inst := range state.Instances.By(r, state.ByService, v.Service.Name) {
 		v.Instances = append(v.Instances, rollout.Instance{Instance: inst})
 		addSpec(r, v, inst.Revision)
