@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -133,7 +134,9 @@ func (w *waiter) explain(r *core.Rollout) {
 	say(w.err, "%s %s\n", w.style.Bad(fmt.Sprintf("rollout %s %s:", r.ID(), r.Phase)), table.Clean(message))
 	troubles := w.troubles[r.ID()]
 	for _, t := range troubles[:min(3, len(troubles))] {
-		say(w.err, "  %s on %s: %s\n", t.Instance, t.Node, table.Clean(t.Message))
+		if !strings.Contains(message, t.Message) {
+			say(w.err, "  %s on %s: %s\n", t.Instance, t.Node, table.Clean(t.Message))
+		}
 		printLogs(w, t.Logs)
 	}
 	if len(troubles) == 0 {

@@ -9,8 +9,6 @@ import (
 const (
 	minPause = time.Second
 	maxPause = time.Minute
-	// soundAfter is how long a driver must have been up for its past failures to be forgotten.
-	soundAfter = time.Minute
 )
 
 // backoff doubles the pause with each failure. The zero value has not failed yet.

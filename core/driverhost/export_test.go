@@ -10,3 +10,9 @@ func (c Config) Impatient() Config {
 	c.timing.look, c.timing.stop = 200*time.Millisecond, 5*time.Second
 	return c
 }
+
+// SoundAtOnce takes every driver that came up for a sound one.
+func (c Config) SoundAtOnce() Config {
+	c.timing.sound = time.Nanosecond
+	return c
+}

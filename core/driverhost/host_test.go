@@ -1,13 +1,17 @@
 package driverhost_test
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/driverhost"
@@ -164,6 +168,47 @@ func TestKilledDriverComesBack(t *testing.T) {
 	}
 	healthy(t, h)
 	create(t, c, "web-2")
+}
+
+// A driver that had been up for long is back at once: its data plane is missed. One that just came up is not.
+func TestSoundDriverComesBackAtOnce(t *testing.T) {
+	t.Parallel()
+	plugins := install(t, "instar-compute-good")
+	for want, cfg := range map[string]driverhost.Config{
+		"next_attempt=0s": config(t, plugins).SoundAtOnce(),
+		"next_attempt=":   config(t, plugins),
+	} {
+		log := &lockedBuffer{}
+		cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: log})
+		h := start(t, cfg)
+		open(t, h, good("one"))
+		healthy(t, h)
+		before := pid(t, cfg)
+		kill(t, before, syscall.SIGKILL)
+		eventually(t, 10*time.Second, "a line on the next attempt", func() bool { return strings.Contains(log.String(), "next_attempt=") })
+		if got := log.String(); !strings.Contains(got, want) || (want == "next_attempt=" && strings.Contains(got, "=0s")) {
+			t.Errorf("want %s in %s", want, got)
+		}
+		healthy(t, h)
+	}
+}
+
+// lockedBuffer is a log that is read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func TestTeardownEndsTheProcess(t *testing.T) {

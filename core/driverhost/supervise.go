@@ -32,10 +32,12 @@ func (t *target) supervise(ctx context.Context) {
 			again = nil
 			continue
 		}
+		var wait time.Duration // none after a sound life: a data plane that was killed is missed by its clients
 		if sound {
 			pause.reset()
+		} else {
+			wait = pause.next()
 		}
-		wait := pause.next()
 		t.log.Error("driver is away", "error", err, "next_attempt", wait.Round(time.Millisecond))
 		t.setStatus(func(s *core.Target) { s.Healthy, s.Reason = false, err.Error() })
 		again = time.After(wait)
@@ -53,7 +55,7 @@ func (t *target) live(ctx context.Context) (sound bool, err error) {
 	}
 	s, err = t.stay(ctx, s)
 	t.publish(nil)
-	sound = !s.up.IsZero() && time.Since(s.up) > soundAfter
+	sound = !s.up.IsZero() && time.Since(s.up) > s.timing.sound
 	if ctx.Err() != nil {
 		s.leave()
 		return sound, ctx.Err()

@@ -20,10 +20,13 @@ type timing struct {
 	stop time.Duration
 	// drain is how long calls to an old process may go on after a new one has taken over.
 	drain time.Duration
+	// sound is how long a driver must have been up for its past failures to be forgotten, and for its
+	// next launch to be made at once.
+	sound time.Duration
 }
 
 var defaultTiming = timing{
 	handshake: 10 * time.Second, describe: 5 * time.Second, configure: 30 * time.Second, probe: 10 * time.Second,
 	ping: 5 * time.Second, attach: 10 * time.Second, look: 5 * time.Second, deaf: time.Minute,
-	stop: 30 * time.Second, drain: 30 * time.Second,
+	stop: 30 * time.Second, drain: 30 * time.Second, sound: time.Minute,
 }
