@@ -171,8 +171,10 @@ func (t *target) refresh(s *session) {
 }
 
 func (t *target) refreshAny(s *session) {
-	health := s.state()
 	t.setStatus(func(st *core.Target) {
+		// Read in here: two goroutines tell of one session, and what was read first must not be
+		// written last. A target once stayed "not probed yet" that way.
+		health := s.state()
 		st.Version, st.Scope = s.desc.Version, core.Scope(s.desc.Scope)
 		st.Healthy, st.Reason = health.Healthy, health.Reason
 		st.Capacity = core.Resources{CPU: health.Capacity.CPU, Memory: health.Capacity.Memory}
