@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -212,6 +213,9 @@ func (r *Run) closeSession(s *session) {
 	switch {
 	case status == websocket.StatusGoingAway:
 		r.book.count(&r.book.moved)
+	case err == nil && errors.Is(s.err, net.ErrClosed):
+		// Both sides closed at the same moment: the handshake went well (err), and then the reader found
+		// the connection closed from here before it saw the other side's frame.
 	case status != websocket.StatusNormalClosure:
 		r.book.count(&r.book.lost)
 		now := r.now()
