@@ -13,6 +13,10 @@ type Node struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Targets []Target          `json:"targets,omitempty"` // sorted by kind, driver, name
 	Started time.Time         `json:"started"`
+	// API is where the node serves the API to others: "https://10.0.0.1:4747", or empty.
+	API string `json:"api,omitempty"`
+	// Level is the newest level of stored formats that the node reads; 0 counts as 1.
+	Level int `json:"level,omitempty"`
 }
 
 // Target is one configured driver on a node.

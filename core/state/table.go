@@ -40,6 +40,15 @@ var (
 	Nodes            = Table[core.Node]{core.KindNode}
 	Drivers          = Table[core.Driver]{core.KindDriver}
 	Lineages         = Table[core.Lineage]{core.KindLineage}
+	Clusters         = Table[core.Cluster]{core.KindCluster}
+	Members          = Table[core.Member]{core.KindMember}
+	NodeStatuses     = Table[core.NodeStatus]{core.KindNodeStatus}
+	Leases           = Table[core.Lease]{core.KindLease}
+	Tokens           = Table[core.Token]{core.KindToken}
+	JoinTokens       = Table[core.JoinToken]{core.KindJoinToken}
+	Checkpoints      = Table[core.Checkpoint]{core.KindCheckpoint}
+	Schedules        = Table[core.Schedule]{core.KindSchedule}
+	Findings         = Table[core.Finding]{core.KindFinding}
 )
 
 // entry is one object as memdb holds it.
@@ -169,6 +178,15 @@ var decoders = map[core.Kind]decoder{
 	core.KindNode:           decodeAs(func(v *core.Node) int { return v.Format }),
 	core.KindDriver:         decodeAs(func(v *core.Driver) int { return v.Format }),
 	core.KindLineage:        decodeAs(func(v *core.Lineage) int { return v.Format }),
+	core.KindCluster:        decodeAs(func(v *core.Cluster) int { return v.Format }),
+	core.KindMember:         decodeAs(func(v *core.Member) int { return v.Format }),
+	core.KindNodeStatus:     decodeAs(func(v *core.NodeStatus) int { return v.Format }),
+	core.KindLease:          decodeAs(func(v *core.Lease) int { return v.Format }),
+	core.KindToken:          decodeAs(func(v *core.Token) int { return v.Format }),
+	core.KindJoinToken:      decodeAs(func(v *core.JoinToken) int { return v.Format }),
+	core.KindCheckpoint:     decodeAs(func(v *core.Checkpoint) int { return v.Format }),
+	core.KindSchedule:       decodeAs(func(v *core.Schedule) int { return v.Format }),
+	core.KindFinding:        decodeAs(func(v *core.Finding) int { return v.Format }),
 }
 
 // keysOf fills the secondary indexes.
@@ -190,6 +208,10 @@ func keysOf(value any) keys {
 		return keys{service: v.Service, node: v.Node, parent: v.Rollout}
 	case core.Driver:
 		return keys{node: v.Node}
+	case core.Lease:
+		return keys{node: v.Node}
+	case core.Finding:
+		return keys{service: v.Service, node: v.Node}
 	}
 	return keys{}
 }

@@ -1,0 +1,83 @@
+package core
+
+import "time"
+
+// The kinds of objects of disaster recovery.
+const (
+	KindCheckpoint Kind = "checkpoint" // by Checkpoint.Name
+	KindSchedule   Kind = "schedule"   // by Schedule.Name
+	KindFinding    Kind = "finding"    // by FindingID
+)
+
+// Checkpoint is a named point of the log: all services as they were then.
+type Checkpoint struct {
+	Format  int       `json:"format"`
+	Name    string    `json:"name"`
+	Seq     uint64    `json:"seq"` // the state after this record
+	Time    time.Time `json:"time"`
+	Created time.Time `json:"created"`
+	By      string    `json:"by"`
+	Reason  string    `json:"reason,omitempty"`
+}
+
+// Schedule makes snapshots by itself, on the leader.
+type Schedule struct {
+	Format    int      `json:"format"`
+	Name      string   `json:"name"`
+	Every     Duration `json:"every"`
+	URL       string   `json:"url"`                 // of a bucket or directory: "file:///backup", "s3://bucket/prefix"; no secret in it
+	Keep      int      `json:"keep,omitempty"`      // newest snapshots to keep; 0: no limit
+	KeepFor   Duration `json:"keep_for,omitempty"`  // and for how long; 0: no limit
+	Artifacts bool     `json:"artifacts,omitempty"` // with the artifacts of all revisions that are in use
+	Last      *Taken   `json:"last,omitempty"`      // the newest that was taken
+	Failing   *Failing `json:"failing,omitempty"`   // since when it does not work, and why
+}
+
+// Taken says what a schedule made last.
+type Taken struct {
+	Time  time.Time `json:"time"`
+	Name  string    `json:"name"` // of the file
+	Seq   uint64    `json:"seq"`
+	Bytes int64     `json:"bytes"`
+}
+
+// Failing says since when a schedule fails.
+type Failing struct {
+	Since time.Time `json:"since"`
+	Error string    `json:"error"`
+}
+
+// Finding is one instance that a driver has, as an agent found it while the cluster observes: what
+// List gave, classified against the restored state.
+type Finding struct {
+	Format     int               `json:"format"`
+	Node       string            `json:"node"`
+	Driver     string            `json:"driver"`
+	Target     string            `json:"target"`
+	Instance   string            `json:"instance"` // the driver's label
+	Service    string            `json:"service,omitempty"`
+	Revision   Digest            `json:"revision,omitempty"`
+	Generation uint64            `json:"generation,omitempty"`
+	Class      Class             `json:"class"`
+	Detail     string            `json:"detail,omitempty"`
+	Addresses  map[string]string `json:"addresses,omitempty"`
+	Found      time.Time         `json:"found"`
+}
+
+// FindingID is the id of a finding: "n1/process/local/web-7f3k2m".
+func FindingID(node, driver, target, instance string) string {
+	return node + "/" + driver + "/" + target + "/" + instance
+}
+
+// Class says how something that runs, or should, relates to a restored state.
+type Class string
+
+// The classes.
+const (
+	ClassAdopt   Class = "adopt"   // known and as it should be: taken over as it is
+	ClassExcess  Class = "excess"  // a known revision, an instance that the state does not know
+	ClassUnknown Class = "unknown" // this cluster's, of a service or revision that the snapshot does not know
+	ClassMissing Class = "missing" // in the state, not there
+	ClassDrifted Class = "drifted" // there, and not as it was made
+	ClassForeign Class = "foreign" // not this cluster's: never touched
+)
