@@ -15,9 +15,10 @@
 //	route_status, check         the agent of each traffic node: observed state
 //	node, driver                the agent of that node
 //	finding                     the agent of that node, while the cluster observes after a restore
-//	cluster, member, join_token core/cluster, on the leader (core/recovery: cluster.observe)
+//	cluster, member, join_token core/cluster, on the leader
 //	node_status, lease          core/control, on the leader
 //	token                       the operator's verbs
+//	recovery                    core/recovery, on the leader
 //	checkpoint, schedule        the operator's verbs; schedule.last core/recovery, on the leader
 //
 // # Formats

@@ -25,25 +25,12 @@ type Cluster struct {
 	// one that signs first, then those that it replaced and that have not expired.
 	CA    []string `json:"ca"`
 	Level int      `json:"level"` // of the stored formats; grows, never falls
-	// Observe: restored from a snapshot and not approved yet. Drivers are only asked what there is.
-	Observe *Observe `json:"observe,omitempty"`
 	// DeadAfter is for how long a voter may be unreachable before it is removed by itself, as long as
 	// the rest keeps a quorum without it. 0: never. Default 24h.
 	DeadAfter Duration `json:"dead_after"`
 	// NodeGrace is for how long a node may be unreachable before its instances are replaced elsewhere.
 	// Default 30s.
 	NodeGrace Duration `json:"node_grace"`
-}
-
-// Observe says since when, and after which restore, a cluster only looks at what runs.
-type Observe struct {
-	Since    time.Time `json:"since"`
-	Lineage  string    `json:"lineage"`           // the Lineage object's id, which names the snapshot
-	Approved time.Time `json:"approved,omitzero"` // when acting was allowed; Observe is deleted when all is done
-	Rebuild  bool      `json:"rebuild,omitempty"` // allowed at the restore already
-	By       string    `json:"by,omitempty"`      // the principal that approved
-	Excess   bool      `json:"excess,omitempty"`  // also destroy what is known to be too much
-	Unknown  bool      `json:"unknown,omitempty"` // also destroy what a newer state than the snapshot's made
 }
 
 // Role says what a member is in Raft. Both run instances.

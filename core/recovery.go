@@ -6,6 +6,7 @@ import "time"
 const (
 	KindCheckpoint Kind = "checkpoint" // by Checkpoint.Name
 	KindSchedule   Kind = "schedule"   // by Schedule.Name
+	KindRecovery   Kind = "recovery"   // one object, RecoveryObject
 	KindFinding    Kind = "finding"    // by FindingID
 )
 
@@ -47,6 +48,22 @@ type Failing struct {
 	Error string    `json:"error"`
 }
 
+// RecoveryObject is the id of the only Recovery object.
+const RecoveryObject = "recovery"
+
+// Recovery is there from a restore until what runs agrees with what was restored. As long as it is
+// not approved, agents only look, control does not plan, and operators' verbs are refused.
+type Recovery struct {
+	Format   int       `json:"format"`
+	Since    time.Time `json:"since"`
+	Lineage  string    `json:"lineage"`           // id of the Lineage object, which names the snapshot
+	Rebuild  bool      `json:"rebuild,omitempty"` // approves itself when every node has said what it has
+	Approved time.Time `json:"approved,omitzero"`
+	By       string    `json:"by,omitempty"` // who approved
+	// DestroyUnknown also ends instances that the snapshot knows nothing of, once traffic has moved.
+	DestroyUnknown bool `json:"destroy_unknown,omitempty"`
+}
+
 // Finding is one instance that a driver has, as an agent found it while the cluster observes: what
 // List gave, classified against the restored state.
 type Finding struct {
@@ -80,4 +97,6 @@ const (
 	ClassMissing Class = "missing" // in the state, not there
 	ClassDrifted Class = "drifted" // there, and not as it was made
 	ClassForeign Class = "foreign" // not this cluster's: never touched
+	// ClassListed is no instance: the agent has asked the target for everything that it has.
+	ClassListed Class = "listed"
 )
