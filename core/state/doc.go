@@ -1,8 +1,8 @@
 // Package state is the typed, indexed view of the store that every loop of a daemon reads.
 //
-// A State follows the change feed and keeps all current objects in memory (hashicorp/go-memdb:
-// immutable radix trees, so a View is a consistent snapshot that costs nothing to take). Objects are
-// read through typed tables:
+// A State follows the change feed and keeps all current objects in memory, in B-trees that copy on
+// write: a View is a consistent snapshot that costs nothing to take. Objects are read through typed
+// tables:
 //
 //	view := st.View()
 //	svc, ok := state.Services.Get(view, "web")

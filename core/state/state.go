@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/hashicorp/go-memdb"
-
 	"github.com/instarhq/instar/core"
 )
 
@@ -21,10 +19,10 @@ type Source interface {
 // or works on what Run has applied. Safe for concurrent use.
 type State struct {
 	source Source
-	db     *memdb.MemDB
 
 	mu      sync.Mutex
-	seq     uint64        // applied to db
+	now     *objects      // never written
+	seq     uint64        // that now is as of
 	moved   chan struct{} // closed and replaced when seq moves
 	loaded  chan struct{} // closed when the first load is complete
 	watches map[*Watch]struct{}
@@ -32,12 +30,8 @@ type State struct {
 
 // New makes an empty State over source.
 func New(source Source) *State {
-	db, err := memdb.NewMemDB(schema())
-	if err != nil {
-		panic(fmt.Sprintf("state: schema: %v", err)) // the schema is fixed
-	}
 	return &State{
-		source: source, db: db,
+		source: source, now: newObjects(),
 		moved: make(chan struct{}), loaded: make(chan struct{}), watches: map[*Watch]struct{}{},
 	}
 }
@@ -76,7 +70,7 @@ func (s *State) Ready(ctx context.Context) error {
 func (s *State) View() *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &View{seq: s.seq, read: s.db.Txn(false)}
+	return &View{seq: s.seq, all: s.now}
 }
 
 // Wait returns when everything up to sequence number seq is in the view.
@@ -98,13 +92,13 @@ func (s *State) Wait(ctx context.Context, seq uint64) error {
 
 // View is a consistent snapshot of all objects.
 type View struct {
-	seq  uint64
-	read *memdb.Txn
+	seq uint64
+	all *objects
 }
 
 // Seq is the sequence number that the view is as of.
-func (v *View) Seq() uint64     { return v.seq }
-func (v *View) txn() *memdb.Txn { return v.read }
+func (v *View) Seq() uint64       { return v.seq }
+func (v *View) objects() *objects { return v.all }
 
 func (s *State) applied() uint64 {
 	s.mu.Lock()
@@ -114,75 +108,74 @@ func (s *State) applied() uint64 {
 
 func (s *State) load(ctx context.Context) error {
 	at := s.source.Seq()
-	txn := s.db.Txn(true)
-	defer txn.Abort()
+	next := s.View().all.draft()
 	var dirty []Change
 	for kind := range decoders {
 		if at == 0 {
 			break // an empty store; 0 would mean "now" to List
 		}
-		objects, err := s.source.List(ctx, kind, "", at)
+		stored, err := s.source.List(ctx, kind, "", at)
 		if err != nil {
 			return fmt.Errorf("load every %s: %w", kind, err)
 		}
-		for _, o := range objects {
+		for _, o := range stored {
 			e, err := decode(kind, o.ID, o.Seq, o.Value)
 			if err != nil {
 				return err
 			}
-			if err := txn.Insert(string(kind), e); err != nil {
-				return fmt.Errorf("load %s %q: %w", kind, o.ID, err)
-			}
+			next.put(kind, e)
 			dirty = append(dirty, Change{Kind: kind, ID: o.ID, Seq: o.Seq})
 		}
 	}
 	for i := range dirty { // now that every route is there to tell its statuses' service
-		dirty[i].Service = serviceOf(txn, lookupIn(txn, dirty[i].Kind, dirty[i].ID))
+		dirty[i].Service = next.serviceOf(next.get(dirty[i].Kind, dirty[i].ID))
 	}
-	s.commit(txn, at, dirty)
+	s.commit(next, at, dirty)
 	close(s.loaded)
 	return nil
 }
 
 func (s *State) apply(rec core.Record) error {
-	txn := s.db.Txn(true)
-	defer txn.Abort()
+	next := s.View().all.draft()
 	dirty := make([]Change, 0, len(rec.Txn.Ops))
 	for i := range rec.Txn.Ops {
-		change, err := applyOp(txn, rec.Seq, &rec.Txn.Ops[i])
+		change, err := next.apply(rec.Seq, &rec.Txn.Ops[i])
 		if err != nil {
 			return err
 		}
 		dirty = append(dirty, change)
 	}
-	s.commit(txn, rec.Seq, dirty)
+	s.commit(next, rec.Seq, dirty)
 	return nil
 }
 
-func applyOp(txn *memdb.Txn, seq uint64, op *core.Op) (Change, error) {
+func (o *objects) apply(seq uint64, op *core.Op) (Change, error) {
 	change := Change{Kind: op.Kind, ID: op.ID, Seq: seq}
+	if o.tables[op.Kind] == nil {
+		return change, unknownKind(op.Kind)
+	}
 	if op.Delete {
-		raw, err := txn.First(string(op.Kind), "id", op.ID)
-		if err != nil || raw == nil {
-			return change, err
+		if e := o.get(op.Kind, op.ID); e != nil {
+			change.Service = o.serviceOf(e)
+			o.delete(op.Kind, op.ID)
 		}
-		change.Service = serviceOf(txn, raw.(*entry))
-		return change, txn.Delete(string(op.Kind), raw)
+		return change, nil
 	}
 	e, err := decode(op.Kind, op.ID, seq, op.Value)
 	if err != nil {
 		return change, err
 	}
-	change.Service = serviceOf(txn, e)
-	return change, txn.Insert(string(op.Kind), e)
+	change.Service = o.serviceOf(e)
+	o.put(op.Kind, e)
+	return change, nil
 }
 
-// commit makes the transaction, the sequence number and the change marks visible as one.
-func (s *State) commit(txn *memdb.Txn, seq uint64, dirty []Change) {
+// commit makes the objects, the sequence number and the change marks visible as one.
+func (s *State) commit(next *objects, seq uint64, dirty []Change) {
+	next.freeze()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	txn.Commit()
-	s.seq = seq
+	s.now, s.seq = next, seq
 	close(s.moved)
 	s.moved = make(chan struct{})
 	for w := range s.watches {
@@ -191,12 +184,12 @@ func (s *State) commit(txn *memdb.Txn, seq uint64, dirty []Change) {
 }
 
 // serviceOf names the service that an object belongs to. A route's status does not say it itself.
-func serviceOf(txn *memdb.Txn, e *entry) string {
+func (o *objects) serviceOf(e *entry) string {
 	switch v := e.value.(type) {
 	case core.Service:
 		return e.id
 	case core.RouteStatus:
-		if route := lookupIn(txn, core.KindRoute, v.Route); route != nil {
+		if route := o.get(core.KindRoute, v.Route); route != nil {
 			return route.keys.service
 		}
 	}

@@ -2,16 +2,13 @@ package state
 
 import (
 	"encoding/json"
-	"fmt"
 	"iter"
-
-	"github.com/hashicorp/go-memdb"
 
 	"github.com/instarhq/instar/core"
 )
 
 // Reader is what tables read from: a View or a Tx.
-type Reader interface{ txn() *memdb.Txn }
+type Reader interface{ objects() *objects }
 
 // Index names a secondary index. Tables have those that their type's keys function fills.
 type Index string
@@ -48,10 +45,11 @@ var (
 	JoinTokens       = Table[core.JoinToken]{core.KindJoinToken}
 	Checkpoints      = Table[core.Checkpoint]{core.KindCheckpoint}
 	Schedules        = Table[core.Schedule]{core.KindSchedule}
+	Recoveries       = Table[core.Recovery]{core.KindRecovery}
 	Findings         = Table[core.Finding]{core.KindFinding}
 )
 
-// entry is one object as memdb holds it.
+// entry is one object. It never changes: a write makes another one.
 type entry struct {
 	id    string
 	seq   uint64
@@ -89,26 +87,22 @@ func (t Table[T]) Seq(r Reader, id string) uint64 {
 }
 
 // All yields every object, ordered by id.
-func (t Table[T]) All(r Reader) iter.Seq2[string, T] { return t.scan(r, "id_prefix", "") }
+func (t Table[T]) All(r Reader) iter.Seq2[string, T] { return t.Prefix(r, "") }
 
 // Prefix yields every object whose id starts with prefix, ordered by id.
 func (t Table[T]) Prefix(r Reader, prefix string) iter.Seq2[string, T] {
-	return t.scan(r, "id_prefix", prefix)
+	return t.values(r, func(all *table) iter.Seq[*entry] { return all.prefixed(prefix) })
 }
 
 // By yields the objects whose index has the given key, ordered by id.
 func (t Table[T]) By(r Reader, index Index, key string) iter.Seq2[string, T] {
-	return t.scan(r, string(index), key)
+	return t.values(r, func(all *table) iter.Seq[*entry] { return all.indexed(index, key) })
 }
 
-func (t Table[T]) scan(r Reader, index, arg string) iter.Seq2[string, T] {
+// values yields what there is when the iteration begins, whatever the loop's body writes.
+func (t Table[T]) values(r Reader, choose func(*table) iter.Seq[*entry]) iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
-		it, err := r.txn().Get(string(t.kind), index, arg)
-		if err != nil {
-			panic(fmt.Sprintf("state: table %s, index %s: %v", t.kind, index, err)) // the schema is fixed
-		}
-		for raw := it.Next(); raw != nil; raw = it.Next() {
-			e := raw.(*entry)
+		for e := range choose(r.objects().readable(t.kind)) {
 			if !yield(e.id, e.value.(T)) {
 				return
 			}
@@ -122,25 +116,13 @@ func (t Table[T]) Put(tx *Tx, id string, value T) { tx.put(t.kind, id, value) }
 // Delete removes an object in tx. An object that does not exist is left alone.
 func (t Table[T]) Delete(tx *Tx, id string) { tx.delete(t.kind, id) }
 
-func lookup(r Reader, kind core.Kind, id string) *entry { return lookupIn(r.txn(), kind, id) }
-
-func lookupIn(txn *memdb.Txn, kind core.Kind, id string) *entry {
-	raw, err := txn.First(string(kind), "id", id)
-	if err != nil {
-		panic(fmt.Sprintf("state: table %s: %v", kind, err)) // the schema is fixed
-	}
-	if raw == nil {
-		return nil
-	}
-	return raw.(*entry)
-}
+func lookup(r Reader, kind core.Kind, id string) *entry { return r.objects().get(kind, id) }
 
 // decode makes an entry of a stored object.
 func decode(kind core.Kind, id string, seq uint64, value []byte) (*entry, error) {
 	d, ok := decoders[kind]
 	if !ok {
-		return nil, core.Errorf(core.CodeUnsupported, "the store holds an object of unknown kind %q", kind).
-			WithHint("run the version of instard that wrote it, or a newer one")
+		return nil, unknownKind(kind)
 	}
 	v, format, err := d(value)
 	if err != nil {
@@ -150,6 +132,11 @@ func decode(kind core.Kind, id string, seq uint64, value []byte) (*entry, error)
 		return nil, err
 	}
 	return &entry{id: id, seq: seq, value: v, keys: keysOf(v)}, nil
+}
+
+func unknownKind(kind core.Kind) error {
+	return core.Errorf(core.CodeUnsupported, "the store holds an object of unknown kind %q", kind).
+		WithHint("run the version of instard that wrote it, or a newer one")
 }
 
 type decoder func([]byte) (value any, format int, err error)
@@ -186,6 +173,7 @@ var decoders = map[core.Kind]decoder{
 	core.KindJoinToken:      decodeAs(func(v *core.JoinToken) int { return v.Format }),
 	core.KindCheckpoint:     decodeAs(func(v *core.Checkpoint) int { return v.Format }),
 	core.KindSchedule:       decodeAs(func(v *core.Schedule) int { return v.Format }),
+	core.KindRecovery:       decodeAs(func(v *core.Recovery) int { return v.Format }),
 	core.KindFinding:        decodeAs(func(v *core.Finding) int { return v.Format }),
 }
 

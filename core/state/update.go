@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/go-memdb"
-
 	"github.com/instarhq/instar/core"
 )
 
@@ -22,7 +20,7 @@ const opOverhead = 32
 // Tx is a snapshot that can be written to. Reads see the writes.
 type Tx struct {
 	view    *View
-	scratch *memdb.Txn // never committed: a private continuation of the snapshot
+	scratch *objects // a private continuation of the snapshot
 	meta    core.Meta
 	ops     map[opKey]core.Op
 	order   []opKey
@@ -35,7 +33,7 @@ type opKey struct {
 	id   string
 }
 
-func (tx *Tx) txn() *memdb.Txn { return tx.scratch }
+func (tx *Tx) objects() *objects { return tx.scratch }
 
 // Seq is the sequence number of the snapshot below the writes.
 func (tx *Tx) Seq() uint64 { return tx.view.seq }
@@ -81,19 +79,12 @@ func (s *State) Update(ctx context.Context, meta core.Meta, fn func(*Tx) error) 
 }
 
 func (s *State) begin(meta core.Meta) *Tx {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return &Tx{
-		view:    &View{seq: s.seq, read: s.db.Txn(false)},
-		scratch: s.db.Snapshot().Txn(true),
-		meta:    meta,
-		ops:     map[opKey]core.Op{},
-	}
+	view := s.View()
+	return &Tx{view: view, scratch: view.all.draft(), meta: meta, ops: map[opKey]core.Op{}}
 }
 
 // run calls fn and gives the operations that it wrote.
 func (tx *Tx) run(fn func(*Tx) error) ([]core.Op, error) {
-	defer tx.scratch.Abort()
 	if err := fn(tx); err != nil {
 		return nil, err
 	}
@@ -132,20 +123,12 @@ func (tx *Tx) put(kind core.Kind, id string, value any) {
 		return
 	}
 	tx.record(core.Op{Kind: kind, ID: id, Value: data})
-	e := &entry{id: id, seq: tx.view.seq, value: value, keys: keysOf(value)}
-	if err := tx.scratch.Insert(string(kind), e); err != nil {
-		tx.fail(fmt.Errorf("write %s %q: %w", kind, id, err))
-	}
+	tx.scratch.put(kind, &entry{id: id, seq: tx.view.seq, value: value, keys: keysOf(value)})
 }
 
 func (tx *Tx) delete(kind core.Kind, id string) {
-	e := lookup(tx, kind, id)
-	if e == nil {
-		return
-	}
-	tx.record(core.Op{Kind: kind, ID: id, Delete: true})
-	if err := tx.scratch.Delete(string(kind), e); err != nil {
-		tx.fail(fmt.Errorf("delete %s %q: %w", kind, id, err))
+	if tx.scratch.delete(kind, id) != nil {
+		tx.record(core.Op{Kind: kind, ID: id, Delete: true})
 	}
 }
 
