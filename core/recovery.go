@@ -56,10 +56,11 @@ const RecoveryObject = "recovery"
 type Recovery struct {
 	Format   int       `json:"format"`
 	Since    time.Time `json:"since"`
-	Lineage  string    `json:"lineage"`           // id of the Lineage object, which names the snapshot
 	Rebuild  bool      `json:"rebuild,omitempty"` // approves itself when every node has said what it has
 	Approved time.Time `json:"approved,omitzero"`
 	By       string    `json:"by,omitempty"` // who approved
+	// Moved is when every route was where the state wants it, after the approval.
+	Moved time.Time `json:"moved,omitzero"`
 	// DestroyUnknown also ends instances that the snapshot knows nothing of, once traffic has moved.
 	DestroyUnknown bool `json:"destroy_unknown,omitempty"`
 }
@@ -67,18 +68,21 @@ type Recovery struct {
 // Finding is one instance that a driver has, as an agent found it while the cluster observes: what
 // List gave, classified against the restored state.
 type Finding struct {
-	Format     int               `json:"format"`
-	Node       string            `json:"node"`
-	Driver     string            `json:"driver"`
-	Target     string            `json:"target"`
-	Instance   string            `json:"instance"` // the driver's label
-	Service    string            `json:"service,omitempty"`
-	Revision   Digest            `json:"revision,omitempty"`
-	Generation uint64            `json:"generation,omitempty"`
-	Class      Class             `json:"class"`
-	Detail     string            `json:"detail,omitempty"`
-	Addresses  map[string]string `json:"addresses,omitempty"`
-	Found      time.Time         `json:"found"`
+	Format     int    `json:"format"`
+	Node       string `json:"node"`
+	Driver     string `json:"driver"`
+	Target     string `json:"target"`
+	Instance   string `json:"instance"` // the driver's label
+	Service    string `json:"service,omitempty"`
+	Revision   Digest `json:"revision,omitempty"`
+	Generation uint64 `json:"generation,omitempty"`
+	Class      Class  `json:"class"`
+	Detail     string `json:"detail,omitempty"`
+	// Fingerprint, Addresses and Unhealthy are what the agent saw: it has probed the health checks once.
+	Fingerprint string            `json:"fingerprint,omitempty"`
+	Unhealthy   string            `json:"unhealthy,omitempty"`
+	Addresses   map[string]string `json:"addresses,omitempty"`
+	Found       time.Time         `json:"found"`
 }
 
 // FindingID is the id of a finding: "n1/process/local/web-7f3k2m".
@@ -100,3 +104,12 @@ const (
 	// ClassListed is no instance: the agent has asked the target for everything that it has.
 	ClassListed Class = "listed"
 )
+
+// RecoveryView is a recovery with what has been found.
+type RecoveryView struct {
+	Recovery
+	Restored *Lineage      `json:"restored,omitempty"` // the restore's record: the snapshot, its origin and root
+	Classes  map[Class]int `json:"classes"`            // how many findings there are of each class
+	Silent   []string      `json:"silent,omitempty"`   // targets that have not said yet what they have
+	Findings []Finding     `json:"findings"`
+}
