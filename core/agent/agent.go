@@ -64,6 +64,7 @@ type Agent struct {
 	byService map[string]map[*carrier]struct{}
 	smokes    map[string]smokeRun // running smoke checks, by CheckID
 	settled   chan struct{}       // signals that artifacts may have become useless
+	ending    []string            // findings whose instances are being destroyed
 }
 
 // targetKey names a target of this node.
@@ -105,6 +106,9 @@ func (a *Agent) Run(ctx context.Context) error {
 
 	resync := time.NewTicker(resyncEvery)
 	defer resync.Stop()
+	if err := a.look(ctx, watch); err != nil {
+		return err
+	}
 	a.syncTargets(ctx)
 	a.syncAll(ctx)
 	for {
@@ -154,6 +158,7 @@ func (a *Agent) syncAll(ctx context.Context) {
 		a.syncSmoke(ctx, name)
 	}
 	a.forgetStale(view)
+	a.endUnknown(ctx)
 }
 
 // syncChanges acts on changed objects; its cost depends on their number alone.
@@ -168,6 +173,8 @@ func (a *Agent) syncChanges(ctx context.Context, changes []state.Change) {
 			a.syncRoute(ctx, view, c.ID) // and its smoke checks once it is in effect
 		case core.KindRollout:
 			services[c.Service] = struct{}{}
+		case core.KindRecovery:
+			a.endUnknown(ctx)
 		}
 	}
 	for name := range services {

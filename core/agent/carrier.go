@@ -156,6 +156,9 @@ func (c *carrier) step() time.Duration {
 	if !ok {
 		return 0 // letGo is on its way
 	}
+	if stale(view, route.Generation) {
+		return 0 // traffic stays where it is until control has written the route anew
+	}
 	seen, err := c.effect(&route)
 	if c.ctx.Err() != nil {
 		return 0

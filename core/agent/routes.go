@@ -161,6 +161,10 @@ func (a *Agent) removeStraysOnce(ctx context.Context, key targetKey) error {
 		if err != nil {
 			return err
 		}
+		if stale(view, seen.Generation) {
+			a.log.Info("leaving a route that the restored state does not know", "route", id, "driver", key.driver, "target", key.name)
+			continue
+		}
 		a.log.Warn("removing a route that the store does not know", "route", id, "driver", key.driver, "target", key.name)
 		if err := driver.Remove(ctx, id, seen.Generation, defaultDrain); err != nil {
 			return err

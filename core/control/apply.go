@@ -22,6 +22,9 @@ func (o *Operations) Apply(ctx context.Context, meta core.Meta, set core.Set, ex
 	applied.Receipt, err = o.state.Update(ctx, meta, func(tx *state.Tx) error {
 		plan := core.Plan{}
 		applied.Rollouts, applied.Plan = nil, &plan
+		if err := notWhileLooking(tx); err != nil {
+			return err
+		}
 		for name, seq := range expect {
 			if err := o.unchanged(ctx, tx, name, seq); err != nil {
 				return err

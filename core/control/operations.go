@@ -54,6 +54,9 @@ func (o *Operations) verb(ctx context.Context, meta core.Meta, service string, d
 	var err error
 	applied.Receipt, err = o.state.Update(ctx, meta, func(tx *state.Tx) error {
 		applied.Rollouts = nil
+		if err := notWhileLooking(tx); err != nil {
+			return err
+		}
 		view, ok := viewOf(tx, service, tx.Seq())
 		if !ok {
 			return noService(service)

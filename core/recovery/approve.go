@@ -134,7 +134,6 @@ func takeIn(tx *state.Tx, f *core.Finding, now time.Time) bool {
 	state.Instances.Put(tx, f.Instance, core.Instance{
 		Format: core.Format, ID: f.Instance, Service: f.Service, Revision: number,
 		Node: f.Node, Driver: f.Driver, Target: f.Target, Desired: core.DesiredRun, Created: now,
-		Reason: "found after the restore",
 	})
 	status := core.InstanceStatus{
 		Format: core.Format, ID: f.Instance, Service: f.Service, Node: f.Node, Phase: core.InstanceRunning,

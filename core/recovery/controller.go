@@ -20,24 +20,22 @@ const (
 
 // ControllerConfig is what a Controller needs.
 type ControllerConfig struct {
-	State      *state.State
-	Generation uint64           // of the cluster
-	Now        func() time.Time // nil: time.Now
-	Logger     hclog.Logger     // nil: none
+	State  *state.State
+	Now    func() time.Time // nil: time.Now
+	Logger hclog.Logger     // nil: none
 }
 
 // Controller approves recoveries that approve themselves, and ends those that are through. It runs on
 // the leader.
 type Controller struct {
 	state *state.State
-	floor uint64
 	now   func() time.Time
 	log   hclog.Logger
 }
 
 // NewController makes a controller.
 func NewController(config ControllerConfig) *Controller {
-	c := &Controller{state: config.State, floor: Floor(config.Generation), now: config.Now, log: config.Logger}
+	c := &Controller{state: config.State, now: config.Now, log: config.Logger}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -85,7 +83,7 @@ func (c *Controller) step(ctx context.Context) error {
 		_, err := Approve(ctx, c.state, meta, Options{}, c.now)
 		return err
 	case r.Moved.IsZero():
-		if lag := Unmoved(view, c.floor); lag != "" {
+		if lag := Unmoved(view); lag != "" {
 			c.log.Debug("traffic has not moved yet", "waiting_for", lag)
 			return nil
 		}
@@ -107,7 +105,7 @@ func (c *Controller) moved(ctx context.Context) error {
 	meta := core.Meta{Principal: principal, Verb: "recovery.moved", Reason: "every route is where the restored state wants it"}
 	_, err := c.state.Update(ctx, meta, func(tx *state.Tx) error {
 		r, ok := state.Recoveries.Get(tx, core.RecoveryObject)
-		if !ok || !r.Moved.IsZero() || Unmoved(tx, c.floor) != "" {
+		if !ok || !r.Moved.IsZero() || Unmoved(tx) != "" {
 			return nil
 		}
 		r.Moved = c.now().UTC().Round(0)
@@ -150,7 +148,8 @@ func (c *Controller) sweep(ctx context.Context) error {
 }
 
 // Unmoved says which route is not in effect yet over the floor; empty: all are.
-func Unmoved(r state.Reader, floor uint64) string {
+func Unmoved(r state.Reader) string {
+	floor := Floor(r)
 	for name, service := range state.Services.All(r) {
 		revision, ok := state.Revisions.Get(r, core.RevisionID(name, service.Active))
 		if !ok || service.Deleting {

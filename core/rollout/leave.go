@@ -53,7 +53,7 @@ func (p *planner) current(i int) core.Instance {
 
 // horizon is a number that every generation that is written from now on is over, and none before.
 func (p *planner) horizon() uint64 {
-	h := p.v.Seq
+	h := max(p.v.Seq, p.v.Floor)
 	for i := range p.v.Routes {
 		h = max(h, p.v.Routes[i].Generation)
 	}
@@ -76,7 +76,7 @@ func (p *planner) endQuiet() {
 	draining, waiting := 0, ""
 	for i := range p.v.Instances {
 		inst := &p.v.Instances[i]
-		if inst.Desired != core.DesiredDrain || inst.Status.Phase.Over() {
+		if inst.Desired != core.DesiredDrain || inst.Status.Phase.Over() || p.v.removed(inst) {
 			continue
 		}
 		why := p.notQuiet(inst)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/instarhq/instar/core"
 )
@@ -13,10 +14,14 @@ func (p *planner) planRoutes(roles map[int]role) {
 	wanted := p.wantedRoutes(roles)
 	for _, name := range sortedKeys(wanted) {
 		old, route := p.stored(name), wanted[name]
-		if old != nil && sameRoute(&old.Route, &route) {
+		under := old != nil && p.under(old.Generation)
+		if old != nil && !under && sameRoute(&old.Route, &route) {
 			continue
 		}
-		route.Generation = p.v.Seq
+		if under && p.held(roles) {
+			continue
+		}
+		route.Generation = max(p.v.Seq, p.v.Floor)
 		if old != nil {
 			route.Generation = max(route.Generation, old.Generation)
 			p.noteLeaving(&old.Route, &route)
@@ -30,6 +35,25 @@ func (p *planner) planRoutes(roles map[int]role) {
 			p.out.RemoveRoutes = append(p.out.RemoveRoutes, route.Name)
 		}
 	}
+}
+
+// under reports whether a route's generation is from before a restore.
+func (p *planner) under(generation uint64) bool { return p.v.Floor > 0 && generation <= p.v.Floor }
+
+// held reports whether routes from before a restore stay as they are for now.
+func (p *planner) held(roles map[int]role) bool {
+	if !p.now.Before(p.v.Hold) {
+		return false
+	}
+	for revision, r := range roles {
+		if r.weight > 0 && p.tally(revision).healthy() < r.want {
+			p.wait("traffic stays where it is until %d of %d instances of revision %d are healthy, or %s",
+				r.want, r.want, revision, p.v.Hold.Format(time.TimeOnly))
+			p.wakeAt(p.v.Hold)
+			return true
+		}
+	}
+	return false
 }
 
 func (p *planner) stored(name string) *Route {
@@ -92,13 +116,13 @@ func (p *planner) wantedRoutes(roles map[int]role) map[string]core.Route {
 }
 
 // endpoints lists the instances of a pool: the healthy ones; for a pool that serves and has none, all
-// that once were healthy.
+// that once were healthy, and perhaps only cannot be reached from here.
 func (p *planner) endpoints(revision int, r role, spec *core.RouteSpec) []core.Endpoint {
 	t := p.tally(revision)
 	members := slices.Concat(t.of(classHealthy), t.of(classReplaced))
 	members = slices.DeleteFunc(members, p.isLeaving)
 	if len(members) == 0 && r.weight > 0 {
-		members = slices.DeleteFunc(slices.Clone(t.of(classBad)), p.isLeaving)
+		members = slices.DeleteFunc(slices.Concat(t.of(classBad), t.of(classAway), t.of(classLost)), p.isLeaving)
 	}
 	slices.Sort(members)
 	var out []core.Endpoint
@@ -127,7 +151,7 @@ func (p *planner) noteLeaving(old, next *core.Route) {
 	for _, pool := range old.Pools {
 		for _, e := range pool.Endpoints {
 			i, found := p.find(e.Instance)
-			if !found || stays[e.Instance] || p.v.Instances[i].Status.Phase.Over() {
+			if !found || stays[e.Instance] || p.v.Instances[i].Status.Phase.Over() || p.v.removed(&p.v.Instances[i]) {
 				continue
 			}
 			inst := p.current(i)
@@ -177,7 +201,7 @@ func (p *planner) unconfirmed() string {
 	wanted := p.wantedRoutes(p.roles())
 	for _, name := range sortedKeys(wanted) {
 		old, route := p.stored(name), wanted[name]
-		if old == nil || !sameRoute(&old.Route, &route) {
+		if old == nil || p.under(old.Generation) || !sameRoute(&old.Route, &route) {
 			return "route " + name + " is being written"
 		}
 		if lag := p.lags(old); lag != "" {

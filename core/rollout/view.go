@@ -18,6 +18,12 @@ type View struct {
 	Routes    []Route            // sorted by name
 	Targets   []Target           // every traffic target of every node
 	Checks    []core.Check       // of Rollout
+	// Floor is what every generation of a route has to be over: a stored one under it is from before a
+	// restore, and a data plane may remember a newer one.
+	Floor uint64
+	// Hold keeps routes under the floor as they are until then, as long as the revision that serves has
+	// fewer healthy instances than wanted: what serves now may be what the restored state does not know.
+	Hold time.Time
 }
 
 // Instance is an instance with what its agent has seen; the zero Status if it has seen nothing.
