@@ -37,6 +37,7 @@ type Controller struct {
 	log    hclog.Logger
 	queue  *queue
 	places *places
+	views  *views
 	budget int // bytes of one transaction
 }
 
@@ -66,6 +67,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.state.Ready(ctx); err != nil {
 		return err
 	}
+	seen := c.state.Watch()
+	defer seen.Stop()
+	c.views = newViews(seen)
 	c.places.load(c.state.View())
 
 	var group sync.WaitGroup
@@ -87,6 +91,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.changed(watch.Take())
 		case <-resync.C:
 			c.places.load(c.state.View())
+			c.views.refresh()
 			c.markAll(0)
 			c.sweep(ctx)
 		}

@@ -32,6 +32,7 @@ func (c *Controller) safely(ctx context.Context, name string, cause uint64) (s s
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			c.views.distrust(name)
 		}
 	}()
 	return c.step(ctx, name, cause)
@@ -49,7 +50,11 @@ func (c *Controller) step(ctx context.Context, name string, cause uint64) (s ste
 		c.places.giveBack(w.created)
 		w.reset(c.now())
 		var view rollout.View
-		if view, exists = viewOf(tx, name, tx.Seq()); !exists {
+		view, exists = viewWith(tx, name, tx.Seq(), func(expected int) []rollout.Instance {
+			return c.views.instances(tx, tx.Seq(), name, expected)
+		})
+		if !exists {
+			c.views.forget(name)
 			return nil
 		}
 		d := rollout.Plan(view, w.now)

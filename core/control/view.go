@@ -9,6 +9,11 @@ import (
 
 // viewOf collects what the planner looks at; false if the service does not exist. seq is that of r.
 func viewOf(r state.Reader, name string, seq uint64) (rollout.View, bool) {
+	return viewWith(r, name, seq, func(expected int) []rollout.Instance { return instancesOf(r, name, expected) })
+}
+
+// viewWith is viewOf with another source of the instances, which is told about how many there are.
+func viewWith(r state.Reader, name string, seq uint64, instances func(expected int) []rollout.Instance) (rollout.View, bool) {
 	v := rollout.View{Seq: seq, Specs: map[int]*core.Spec{}}
 	var ok bool
 	if v.Service, ok = state.Services.Get(r, name); !ok {
@@ -26,7 +31,14 @@ func viewOf(r state.Reader, name string, seq uint64) (rollout.View, bool) {
 	}
 	addSpec(r, &v, v.Service.Active)
 	addSpec(r, &v, v.Service.Revision)
-	addInstances(r, &v)
+	expected := v.Service.Count
+	if v.Rollout != nil {
+		expected += v.Rollout.FromCount
+	}
+	v.Instances = instances(expected)
+	for i := range v.Instances {
+		addSpec(r, &v, v.Instances[i].Revision)
+	}
 	for _, route := range state.Routes.By(r, state.ByService, name) {
 		with := rollout.Route{Route: route}
 		for _, s := range state.RouteStatuses.By(r, state.ByParent, route.Name) {
@@ -36,28 +48,6 @@ func viewOf(r state.Reader, name string, seq uint64) (rollout.View, bool) {
 	}
 	v.Targets = trafficTargets(r)
 	return v, true
-}
-
-// addInstances joins the instances with their statuses; both come ordered by id.
-func addInstances(r state.Reader, v *rollout.View) {
-	expected := v.Service.Count
-	if v.Rollout != nil {
-		expected += v.Rollout.FromCount
-	}
-	v.Instances = make([]rollout.Instance, 0, min(expected, 1<<14)+8)
-	for _, inst := range state.Instances.By(r, state.ByService, v.Service.Name) {
-		v.Instances = append(v.Instances, rollout.Instance{Instance: inst})
-		addSpec(r, v, inst.Revision)
-	}
-	i := 0
-	for id, status := range state.InstanceStatuses.By(r, state.ByService, v.Service.Name) {
-		for i < len(v.Instances) && v.Instances[i].ID < id {
-			i++
-		}
-		if i < len(v.Instances) && v.Instances[i].ID == id {
-			v.Instances[i].Status = status
-		}
-	}
 }
 
 func addSpec(r state.Reader, v *rollout.View, revision int) {
