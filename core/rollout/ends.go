@@ -36,10 +36,13 @@ func (p *planner) failsBeforeSwitch(r *core.Rollout) bool {
 	return p.fail(r, &f)
 }
 
+// troubled are the classes of instances that may have something to say, the most telling first.
+var troubled = []class{classOver, classBad, classLate, classPending, classAway, classLost, classStranded}
+
 // cause is what an instance of To said: one that is there, or the last one that was.
 func (p *planner) cause(r *core.Rollout) *core.Failure {
 	t := p.tally(r.To)
-	for _, c := range []class{classOver, classBad, classLate, classPending} {
+	for _, c := range troubled {
 		for _, i := range t.of(c) {
 			if f := p.told(i); f != nil {
 				return f
@@ -60,6 +63,8 @@ func (p *planner) told(i int) *core.Failure {
 		return &core.Failure{Message: where + inst.Status.Unhealthy}
 	case inst.Status.Phase.Over():
 		return &core.Failure{Message: where + inst.Status.Phase.String()}
+	case p.v.node(&inst.Instance).State != NodeReady:
+		return &core.Failure{Message: where + "the node is " + p.v.node(&inst.Instance).Since}
 	}
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/rollout"
 )
@@ -73,13 +75,18 @@ func (m *machine) serving() served {
 		out[name] = 0
 		for _, p := range route.Pools {
 			for _, e := range p.Endpoints {
-				if p.Weight > 0 && m.statuses[e.Instance].Healthy && !m.statuses[e.Instance].Phase.Over() {
+				if p.Weight > 0 && m.up(e.Instance) {
 					out[name]++
 				}
 			}
 		}
 	}
 	return out
+}
+
+// up reports whether control may take an instance for one that serves.
+func (m *machine) up(id string) bool {
+	return m.statuses[id].Healthy && !m.statuses[id].Phase.Over() && m.nodes[m.instances[id].Node].State == rollout.NodeReady
 }
 
 // checkI2: what control writes never takes healthy instances out of service below the wanted number.
@@ -151,6 +158,7 @@ func (m *machine) converge() {
 	for i := range m.targets {
 		m.targets[i].Healthy = true
 	}
+	m.comeBack()
 	clear(m.bad)
 	for _, node := range slices.Sorted(maps.Keys(m.inFlight)) {
 		clear(m.inFlight[node])
@@ -159,8 +167,8 @@ func (m *machine) converge() {
 	if !m.settle(1000 * time.Hour) { // the clock may have been set back
 		m.t.Fatalf("does not come to rest: %s (%+v)", m.last.Waiting, m.last)
 	}
-	if m.service == nil {
-		if len(m.instances)+len(m.routes) > 0 {
+	if m.service == nil || m.service.Deleting && len(m.stuck()) == len(m.instances) && len(m.routes) == 0 {
+		if len(m.instances)-len(m.stuck())+len(m.routes) > 0 {
 			m.t.Fatalf("the service is gone, %d instances and %d routes are not", len(m.instances), len(m.routes))
 		}
 		return
@@ -175,8 +183,13 @@ func (m *machine) converge() {
 	if m.service.Active == 0 {
 		want = 0
 	}
-	if live := m.live(m.service.Active); len(live) != want || len(m.instances) != want {
-		m.t.Fatalf("%d instances, %d of revision %d, want %d: %s", len(m.instances), len(live), m.service.Active, want, m.last.Waiting)
+	if live := m.live(m.service.Active); len(live) != want || len(m.instances)-len(m.stuck()) != want {
+		m.t.Fatalf("%d instances, %d of revision %d, %v stuck, want %d: %s", len(m.instances), len(live), m.service.Active, m.stuck(), want, m.last.Waiting)
+	}
+	for _, id := range m.live(m.service.Active) {
+		if m.nodes[m.instances[id].Node] != (rollout.Node{}) {
+			m.t.Fatalf("%s is still on %s, which is %+v", id, m.instances[id].Node, m.nodes[m.instances[id].Node])
+		}
 	}
 	for name, n := range m.serving() {
 		if n != want {
@@ -190,4 +203,40 @@ func (m *machine) converge() {
 	if d := m.plan(99); !d.Empty() {
 		m.t.Fatalf("at rest, and yet: %+v", d)
 	}
+}
+
+// comeBack ends what is wrong with the nodes, but for n3, which carries no traffic: it may stay away for
+// ever, be removed, or be drained.
+func (m *machine) comeBack() {
+	for _, name := range []string{"n1", "n2", "n3"} {
+		if m.nodes[name].State == rollout.NodeRemoved {
+			continue
+		}
+		m.drain(name, "")
+		m.node(name, rollout.NodeReady)
+	}
+	if m.nodes["n3"].State == rollout.NodeRemoved {
+		return
+	}
+	switch rapid.SampledFrom([]string{"", "down", "drain", "remove"}).Draw(m.t, "n3 stays") {
+	case "down":
+		m.node("n3", rollout.NodeDown)
+	case "drain":
+		m.drain("n3", "drained")
+	case "remove":
+		m.node("n3", rollout.NodeRemoved)
+	default:
+		delete(m.nodes, "n3")
+	}
+}
+
+// stuck are the instances that are wanted destroyed on a node that is away.
+func (m *machine) stuck() []string {
+	var ids []string
+	for id, inst := range m.instances {
+		if m.nodes[inst.Node].State == rollout.NodeDown && inst.Desired == core.DesiredDestroy {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }

@@ -20,6 +20,7 @@ import (
 func TestInvariants(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{world: newWorld(), t: rt}
+		m.hosts = append(m.hosts, "n3")
 		m.declare()
 		rt.Repeat(map[string]func(*rapid.T){
 			"":              func(*rapid.T) { m.checkStored() },
@@ -31,6 +32,7 @@ func TestInvariants(t *testing.T) {
 			"traffic":       m.traffic,
 			"requests":      m.requests,
 			"outage":        m.outage,
+			"node":          m.anyNode,
 			"time":          m.time,
 			"operator":      m.operator,
 		})
@@ -156,6 +158,33 @@ func (m *machine) requests(t *rapid.T) {
 func (m *machine) outage(t *rapid.T) {
 	target := &m.targets[rapid.IntRange(0, len(m.targets)-1).Draw(t, "target")]
 	target.Healthy = !target.Healthy
+}
+
+// anyNode lets a node be cut off, crash, come back, or be drained.
+func (m *machine) anyNode(t *rapid.T) {
+	name := rapid.SampledFrom([]string{"n1", "n2", "n3"}).Draw(t, "node")
+	if m.nodes[name].State == rollout.NodeRemoved {
+		return
+	}
+	switch rapid.SampledFrom([]string{"unreachable", "unreachable", "down", "crash", "ready", "ready", "drain", "undrain", "remove"}).Draw(t, "state") {
+	case "unreachable":
+		m.node(name, rollout.NodeUnreachable)
+	case "down":
+		m.node(name, rollout.NodeDown)
+	case "crash":
+		m.crash(name)
+		m.node(name, rollout.NodeUnreachable)
+	case "ready":
+		m.node(name, rollout.NodeReady)
+	case "drain":
+		m.drain(name, "drained")
+	case "undrain":
+		m.drain(name, "")
+	case "remove":
+		if name == "n3" && rapid.IntRange(0, 9).Draw(t, "really") == 0 {
+			m.node(name, rollout.NodeRemoved)
+		}
+	}
 }
 
 func (m *machine) time(t *rapid.T) {

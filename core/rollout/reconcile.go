@@ -21,7 +21,7 @@ func (p *planner) replaceEnded(roles map[int]role) {
 			}
 		}
 		switch {
-		case inst.Status.Phase == core.InstanceGone:
+		case inst.Status.Phase == core.InstanceGone, p.v.removed(inst):
 			p.out.Forget = append(p.out.Forget, inst.ID)
 		case over && inst.Desired != core.DesiredDestroy:
 			reason := inst.Status.Phase.String()
@@ -51,7 +51,7 @@ func (p *planner) reconcile(roles map[int]role) {
 			continue
 		}
 		t, reason := p.tally(revision), p.whyGone(revision)
-		for _, c := range []class{classHealthy, classReplaced, classBad, classPending, classLate} {
+		for _, c := range []class{classHealthy, classReplaced, classBad, classAway, classLost, classPending, classLate, classStranded} {
 			p.leave(t.of(c), reason)
 		}
 	}
@@ -79,28 +79,50 @@ func (p *planner) whyGone(revision int) string {
 
 // scale brings one revision to want instances. Instances that fail their checks count as missing, but
 // stay until another one serves in their place; at most a quarter more than wanted are there at a time.
+// Those of nodes that are down count as missing too, and stay as long as nothing serves in their place:
+// if the node comes back before, they are used again. Those of unreachable nodes are waited for.
 func (p *planner) scale(revision, want int) {
 	t := p.tally(revision)
 	if late := t.of(classLate); len(late) > 0 {
 		p.leave(late, "not healthy in time")
 		p.failLate(revision, late)
 	}
-	replaced, bad := t.of(classReplaced), t.of(classBad)
-	if over := t.healthy() - want; over > 0 {
-		p.leave(replaced[:min(over, len(replaced))], "")
-	}
+	p.leaveNode(t.of(classStranded))
+	p.replaceServing(t, want)
+	bad := t.of(classBad)
 	if over := min(t.healthy()+len(bad)-want, len(bad)); over > 0 {
 		p.leave(p.longestBad(bad)[:over], "unhealthy")
 		if want > 0 {
 			p.countFailure(revision)
 		}
 	}
-	coming := t.count(classHealthy) + t.count(classPending)
+	lost := t.of(classLost)
+	if over := min(t.healthy()+len(lost)-want, len(lost)); over > 0 {
+		p.leaveNode(lost[:over])
+	}
+	coming := t.count(classHealthy) + t.count(classPending) + t.count(classAway)
 	switch {
 	case coming > want:
 		p.leave(p.victims(t, coming-want), fmt.Sprintf("more than the %d wanted", want))
 	case coming < want:
 		p.grow(revision, want, coming)
+	}
+}
+
+// replaceServing sees off those that serve, are to be replaced, and are not needed any more. If several
+// are, those whose node is to be empty come last: somebody asked for the others by name.
+func (p *planner) replaceServing(t *tally, want int) {
+	replaced := slices.SortedStableFunc(slices.Values(t.of(classReplaced)), func(a, b int) int {
+		return -cmp.Compare(p.v.Instances[a].Reason, p.v.Instances[b].Reason)
+	})
+	if over := min(t.healthy()-want, len(replaced)); over > 0 {
+		for _, i := range replaced[:over] {
+			reason := ""
+			if p.v.Instances[i].Reason == "" {
+				reason = p.whyAway(i)
+			}
+			p.leave([]int{i}, reason)
+		}
 	}
 }
 
@@ -128,24 +150,24 @@ func (p *planner) grow(revision, want, coming int) {
 		p.wait("%s replaced at %s%s", plural(want-coming, "instance is", "instances are"), clock(until), p.trouble(revision))
 		return
 	}
-	staying := min(t.healthy()+t.count(classBad), want) + t.count(classPending)
+	staying := min(t.healthy()+t.count(classBad)+t.count(classAway), want) + t.count(classPending)
 	if n := min(want-coming, want+max(1, want/4)-staying); n > 0 {
 		p.out.Create = append(p.out.Create, Create{Revision: revision, Count: n})
 	}
 }
 
-// victims picks n instances that go because there are too many: those that never served first, newest
-// first; then the newest of the node that has most of them, again and again.
+// victims picks n instances that go because there are too many: first those of unreachable nodes, then
+// those that never served, newest first; then the newest of the node that has most of them, again and again.
 func (p *planner) victims(t *tally, n int) []int {
 	newest := func(a, b int) int {
 		x, y := &p.v.Instances[a], &p.v.Instances[b]
 		return cmp.Or(y.Created.Compare(x.Created), cmp.Compare(y.ID, x.ID))
 	}
-	pending := slices.SortedFunc(slices.Values(t.of(classPending)), newest)
-	if n <= len(pending) {
-		return pending[:n]
+	out := slices.SortedFunc(slices.Values(t.of(classAway)), newest)
+	out = append(out, slices.SortedFunc(slices.Values(t.of(classPending)), newest)...)
+	if n <= len(out) {
+		return out[:n]
 	}
-	out := pending
 	nodes := map[string][]int{}
 	for _, i := range slices.SortedFunc(slices.Values(t.of(classHealthy)), newest) {
 		node := p.v.Instances[i].Node

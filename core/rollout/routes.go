@@ -257,7 +257,7 @@ func (p *planner) finishDelete() {
 		}
 	}
 	if n := len(p.v.Instances); n > 0 {
-		p.wait("%s to go", plural(n, "instance has", "instances have"))
+		p.wait("%s to go%s", plural(n, "instance has", "instances have"), p.stuck())
 	}
 	p.out.RemoveService = len(p.v.Instances) == 0 && len(p.v.Routes) == 0
 }

@@ -10,7 +10,7 @@ import (
 // separator; empty if none says anything.
 func (p *planner) trouble(revision int) string {
 	t := p.tally(revision)
-	for _, c := range []class{classOver, classBad, classLate, classPending} {
+	for _, c := range troubled {
 		for _, i := range t.of(c) {
 			if f := p.told(i); f != nil {
 				return "; " + f.Message

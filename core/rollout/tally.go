@@ -12,11 +12,15 @@ type class int
 const (
 	classEnding   class = iota // not wanted to run any more
 	classOver                  // failed, lost or gone: can never serve again
+	classRemoved               // its node is no member any more
 	classHealthy               // serves, or could
 	classReplaced              // serves, and the operator wants another one in its place
 	classBad                   // once was healthy and is not
+	classAway                  // once was healthy, and its node is unreachable: it may be back any moment
+	classLost                  // once was healthy, and its node is down, or unreachable and to be empty
 	classPending               // on its way to healthy
 	classLate                  // never became healthy within the progress deadline, or is to be replaced and does not serve
+	classStranded              // never was healthy, and its node is down or to be empty
 )
 
 // tally sorts the instances of one revision, as indexes into View.Instances.
@@ -49,7 +53,11 @@ func (p *planner) classify() {
 		t := p.tally(inst.Revision)
 		c := p.classOf(inst)
 		t.classes[c] = append(t.classes[c], i)
-		if c != classEnding && c != classOver && inst.Status.Phase >= core.InstanceRunning {
+		switch c {
+		case classEnding, classOver, classRemoved, classLost, classStranded:
+			continue
+		}
+		if inst.Status.Phase >= core.InstanceRunning {
 			t.run++
 		}
 	}
@@ -58,18 +66,29 @@ func (p *planner) classify() {
 func (p *planner) classOf(inst *Instance) class {
 	late := inst.Created.Add(progressDeadline(p.v.spec(inst.Revision)))
 	_, listed := p.listed[inst.ID]
+	served := inst.Status.Verified || inst.Left != 0 || listed
+	node := p.v.node(&inst.Instance)
 	switch {
 	case inst.Desired != core.DesiredRun:
 		return classEnding
 	case inst.Status.Phase.Over():
 		return classOver
-	case p.serves(inst) && inst.Reason != "":
+	case node.State == NodeRemoved:
+		return classRemoved
+	case p.serves(inst) && (inst.Reason != "" || node.Leave != ""):
 		return classReplaced
 	case p.serves(inst):
 		return classHealthy
+	case node.State == NodeDown, node.Leave != "" && (node.State == NodeUnreachable || !served):
+		if served {
+			return classLost
+		}
+		return classStranded
 	case inst.Reason != "":
 		return classLate
-	case inst.Status.Verified, inst.Left != 0, listed:
+	case served && node.State == NodeUnreachable:
+		return classAway
+	case served:
 		return classBad
 	case !p.now.Before(late):
 		return classLate
@@ -78,9 +97,10 @@ func (p *planner) classOf(inst *Instance) class {
 	return classPending
 }
 
-// serves reports whether an instance is healthy and has an address for every route of its revision.
+// serves reports whether an instance is healthy, as somebody watches, and has an address for every route
+// of its revision.
 func (p *planner) serves(inst *Instance) bool {
-	if !inst.Status.Healthy || inst.Status.Phase < core.InstanceRunning || inst.Status.Phase.Over() {
+	if p.v.node(&inst.Instance).State != NodeReady || !inst.Status.Healthy || inst.Status.Phase < core.InstanceRunning || inst.Status.Phase.Over() {
 		return false
 	}
 	routes := p.v.spec(inst.Revision).Routes

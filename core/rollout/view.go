@@ -18,6 +18,8 @@ type View struct {
 	Routes    []Route            // sorted by name
 	Targets   []Target           // every traffic target of every node
 	Checks    []core.Check       // of Rollout
+	Nodes     map[string]Node    // by name; those that are not in it are as they should be
+	Shared    map[Compute]bool   // the compute targets of cluster scope
 	// Floor is what every generation of a route has to be over: a stored one under it is from before a
 	// restore, and a data plane may remember a newer one.
 	Floor uint64

@@ -29,6 +29,9 @@ type world struct {
 	reported  map[string]core.RouteStatus // by RouteStatusID
 	checks    map[string]core.Check
 	targets   []rollout.Target
+	hosts     []string // the nodes that instances are made on
+	nodes     map[string]rollout.Node
+	crashed   map[string]bool // instances that died with their node, which nobody knows yet
 
 	verified map[string]bool             // instances that have been healthy once
 	planes   map[string]map[string]plane // by target, by route
@@ -50,6 +53,7 @@ func newWorld() *world {
 		bad: map[int]bool{}, instances: map[string]core.Instance{}, statuses: map[string]core.InstanceStatus{},
 		routes: map[string]core.Route{}, reported: map[string]core.RouteStatus{}, checks: map[string]core.Check{},
 		verified: map[string]bool{}, planes: map[string]map[string]plane{}, inFlight: map[string]map[string]int{},
+		hosts: []string{"n1", "n2"}, nodes: map[string]rollout.Node{}, crashed: map[string]bool{},
 	}
 	for _, node := range []string{"n1", "n2"} {
 		w.targets = append(w.targets, rollout.Target{Node: node, Driver: "proxy", Name: "local", Healthy: true})
@@ -76,7 +80,15 @@ func specOf(routes ...string) *core.Spec {
 }
 
 func (w *world) view() rollout.View {
-	v := rollout.View{Seq: w.seq, Service: *w.service, Specs: w.specs, Targets: slices.Clone(w.targets)}
+	v := rollout.View{Seq: w.seq, Service: *w.service, Specs: w.specs, Nodes: maps.Clone(w.nodes)}
+	for _, t := range w.targets {
+		if t.Healthy && !w.reachable(&t) {
+			t.Healthy, t.Reason = false, "the node is away"
+		}
+		if w.nodes[t.Node].State != rollout.NodeRemoved {
+			v.Targets = append(v.Targets, t)
+		}
+	}
 	if r, ok := w.rollouts[w.service.Rollouts]; ok {
 		v.Rollout = &r
 	}
@@ -168,12 +180,22 @@ func (w *world) write(d rollout.Decision, most int) {
 	}
 }
 
+// create makes an instance on one of the nodes that take any; there may be none.
 func (w *world) create(revision int) {
+	var nodes []string
+	for _, node := range w.hosts {
+		if w.nodes[node] == (rollout.Node{}) {
+			nodes = append(nodes, node)
+		}
+	}
+	if len(nodes) == 0 {
+		return
+	}
 	w.ids++
 	w.created++
 	id := fmt.Sprintf("web-%04d", w.ids)
 	w.instances[id] = core.Instance{
-		Format: core.Format, ID: id, Service: "web", Revision: revision, Node: fmt.Sprintf("n%d", w.ids%2+1),
+		Format: core.Format, ID: id, Service: "web", Revision: revision, Node: nodes[w.ids%len(nodes)],
 		Driver: "process", Target: "local", Desired: core.DesiredRun, Created: w.now,
 	}
 }
@@ -217,7 +239,7 @@ func (w *world) ends(id string, phase core.InstancePhase) {
 func (w *world) step(id string) bool {
 	inst, s := w.instances[id], w.statuses[id]
 	switch {
-	case s.Phase == core.InstanceGone:
+	case s.Phase == core.InstanceGone, w.nodes[inst.Node].State != rollout.NodeReady:
 		return false
 	case inst.Desired == core.DesiredDestroy:
 		w.report(id, func(s *core.InstanceStatus) { s.Phase, s.Healthy = core.InstanceGone, false })
@@ -233,10 +255,50 @@ func (w *world) step(id string) bool {
 	return true
 }
 
+// reachable reports whether a traffic target does what it is told.
+func (w *world) reachable(t *rollout.Target) bool {
+	return t.Healthy && w.nodes[t.Node].State == rollout.NodeReady
+}
+
+// node lets a node come to a state. One that comes back has been told what has become of its instances
+// before it counts as ready.
+func (w *world) node(name string, s rollout.NodeState) {
+	n := w.nodes[name]
+	n.State, n.Since = s, "away since noon"
+	if s == rollout.NodeReady {
+		n.Since = ""
+	}
+	w.nodes[name] = n
+	if s != rollout.NodeReady {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(w.instances)) {
+		if w.instances[id].Node == name && w.crashed[id] && !w.statuses[id].Phase.Over() {
+			w.ends(id, core.InstanceLost)
+		}
+	}
+}
+
+// crash ends everything that runs on a node, without a word.
+func (w *world) crash(name string) {
+	for id, inst := range w.instances {
+		if inst.Node == name && w.statuses[id].Phase >= core.InstanceRunning {
+			w.crashed[id] = true
+		}
+	}
+}
+
+// drain has a node emptied, or not any more.
+func (w *world) drain(name, why string) {
+	n := w.nodes[name]
+	n.Leave = why
+	w.nodes[name] = n
+}
+
 // applyRoute brings a route into effect at a target, if it can be reached.
 func (w *world) applyRoute(t *rollout.Target, name string) bool {
 	route, ok := w.routes[name]
-	if !ok || !t.Healthy || w.planes[t.Node][name].generation >= route.Generation {
+	if !ok || !w.reachable(t) || w.planes[t.Node][name].generation >= route.Generation {
 		return false
 	}
 	w.planes[t.Node][name] = plane{route.Generation, route.Pools, route.Removed}
@@ -246,7 +308,7 @@ func (w *world) applyRoute(t *rollout.Target, name string) bool {
 // reportRoute writes what a target has in effect.
 func (w *world) reportRoute(t *rollout.Target, name string) bool {
 	has, ok := w.planes[t.Node][name]
-	if _, stored := w.routes[name]; !ok || !stored || !t.Healthy {
+	if _, stored := w.routes[name]; !ok || !stored || !w.reachable(t) {
 		return false
 	}
 	id := core.RouteStatusID(name, t.Node, t.Name)
@@ -279,7 +341,7 @@ func (w *world) smoke(t *rollout.Target, failure string) bool {
 		return false
 	}
 	r, ok := w.rollouts[w.service.Rollouts]
-	if !ok || r.Phase != core.RolloutVerifying || !t.Healthy || len(w.specs[r.To].Rollout.Smoke) == 0 {
+	if !ok || r.Phase != core.RolloutVerifying || !w.reachable(t) || len(w.specs[r.To].Rollout.Smoke) == 0 {
 		return false
 	}
 	name := w.specs[r.To].Rollout.Smoke[0].Route
