@@ -23,10 +23,14 @@ type Config struct {
 
 	// Transport speaks to the other nodes; the store closes it. nil: this node is a cluster of its own.
 	Transport raft.Transport
+	// Forward asks the other nodes; the store closes it. nil: transactions are taken on the leader only.
+	// Handler answers what the others ask.
+	Forward Forwarder
 	// Voters are the members of a new cluster, this node among them; nil: this node alone. Ignored if
 	// Dir has a cluster already.
 	Voters []raft.Server
-	// Join makes an empty Dir wait to be added to a cluster instead of beginning one.
+	// Join makes an empty Dir wait to be added to a cluster (AddNonvoter on its leader) instead of
+	// beginning one. Ignored if Dir has a cluster already.
 	Join bool
 
 	// Now is the clock that stamps transactions; nil: time.Now. Raft's timers do not follow it.
@@ -39,6 +43,7 @@ type Config struct {
 
 	tune         func(*raft.Config) // tests: smaller figures
 	segmentBytes int                // tests: smaller files; 0: segmentBytes
+	compareEvery time.Duration      // tests: sooner; 0: compareEvery
 }
 
 const (
@@ -79,9 +84,9 @@ const (
 	lease           = 250 * time.Millisecond
 	maxAppend       = 64
 	snapshotEvery   = 10 * time.Second
-	snapshotEntries = 1024 // entries after which Raft's log is cut
-	trailingEntries = 8192 // entries that are kept for followers that lag
-	trailingAlone   = 256  // without followers: some, in case the newest state page is damaged (DESIGN.md)
+	snapshotEntries = 1024   // entries after which Raft's log is cut
+	trailingEntries = 20_000 // entries that are kept for followers that lag
+	trailingAlone   = 256    // without followers: some, in case the newest state page is damaged (DESIGN.md)
 )
 
 func (c *Config) raft(notify chan<- bool) *raft.Config {

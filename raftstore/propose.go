@@ -8,19 +8,37 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
+	"github.com/instarhq/instar/raftstore/forward"
 	"github.com/instarhq/instar/raftstore/fsm"
 )
 
-// Propose implements core.Proposer, on the leader; elsewhere it fails with CodeNotLeader. CodeUnavailable
-// with RetryAfter means that too much is waiting, without RetryAfter that the store has stopped.
-func (s *Store) Propose(ctx context.Context, txn core.Txn) (core.Receipt, error) {
+// Propose implements core.Proposer on every node: a follower asks the leader (Config.Forward) and returns
+// when the record is applied here, too. While there is no leader it waits for one, up to leaderPatience.
+// CodeNotLeader and CodeUnavailable mean that nothing was proposed: with RetryAfter too much is
+// waiting, without it there is no leader, or the store has stopped.
+func (s *Store) Propose(ctx context.Context, txn core.Txn) (receipt core.Receipt, err error) {
 	if err := ctx.Err(); err != nil {
 		return core.Receipt{}, core.Errorf(core.CodeTimeout, "transaction %q was not proposed: %w", txn.Meta.Verb, err)
 	}
 	if err := audit.Check(&txn); err != nil {
 		return core.Receipt{}, err
 	}
+	err = s.atLeader(ctx, func() (err error) {
+		receipt, err = s.proposeHere(ctx, txn)
+		return err
+	}, func(leader forward.Peer) (err error) {
+		receipt, err = s.proposeThere(ctx, leader, txn)
+		return err
+	})
+	return receipt, err
+}
+
+// proposeHere commits a transaction that was checked, if this node leads.
+func (s *Store) proposeHere(ctx context.Context, txn core.Txn) (core.Receipt, error) {
 	p, err := s.queue.add(txn)
+	if core.CodeOf(err) == core.CodeNotLeader {
+		err = s.notLeader() // the queue does not know who leads by now
+	}
 	if err != nil {
 		return core.Receipt{}, err
 	}
@@ -102,7 +120,7 @@ func (s *Store) answer(group []*proposal, future raft.ApplyFuture) {
 		switch {
 		case err == nil:
 			p.done <- outcomes[i]
-		case errors.Is(err, raft.ErrNotLeader):
+		case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
 			p.done <- fsm.Outcome{Err: s.notLeader()} // Raft refused it at the door
 		default:
 			p.done <- fsm.Outcome{Err: unknown(p.verb, err)}

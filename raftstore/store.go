@@ -26,6 +26,8 @@ type Store struct {
 	raft      *raft.Raft // set once, in start
 	queue     *queue
 	leader    leadership
+	barriers  barriers
+	settling  single
 
 	stopping context.Context // ends with Close or a failure
 	stop     context.CancelCauseFunc
@@ -162,6 +164,9 @@ func (s *Store) start() (err error) {
 	}
 	s.work.Go(func() { s.followLeadership(notify) })
 	s.work.Go(s.group)
+	if s.config.Forward != nil {
+		s.work.Go(s.compare)
+	}
 	return nil
 }
 
@@ -227,6 +232,9 @@ func (s *Store) Close() error {
 			return
 		}
 		s.work.Wait()
+		if s.config.Forward != nil {
+			errs = append(errs, s.config.Forward.Close())
+		}
 		if s.transport != nil {
 			errs = append(errs, closeTransport(s.transport))
 		}

@@ -1,8 +1,105 @@
 package raftstore
 
 import (
+	"net"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
+
+// Figures of the transport. An answer of a node whose disk is slow is worth waiting for; a connection that
+// takes no byte at all is not, and neither is a node that does not even accept one.
+const (
+	rpcPatience    = 5 * time.Second  // for one request and its answer; a snapshot has as much per snapshotSlice
+	writePatience  = 10 * time.Second // for one write of a snapshot's transfer
+	dialPatience   = 3 * time.Second
+	snapshotSlice  = 4 << 20
+	connectionPool = 3 // idle connections per peer
+)
+
+// keepAlive finds peers that vanished without a word while nothing is written: a follower that waits for
+// the rest of a snapshot cannot vote meanwhile.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 5 * time.Second, Count: 3}
+
+// NewTransport makes a transport for Config of a layer that opens and accepts connections; the transport
+// closes the layer. Authentication is the layer's: whoever gets a connection through it is believed to be
+// a member.
+func NewTransport(layer raft.StreamLayer, logger hclog.Logger) raft.Transport {
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
+	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream: boundedLayer{layer}, MaxPool: connectionPool, Timeout: rpcPatience,
+		Logger: logger.Named("transport"), MsgpackUseNewTimeFormat: true,
+	})
+	transport.TimeoutScale = snapshotSlice
+	return transport
+}
+
+// boundedLayer bounds what the layer's connections may take.
+type boundedLayer struct{ raft.StreamLayer }
+
+// Accept implements net.Listener.
+func (l boundedLayer) Accept() (net.Conn, error) {
+	conn, err := l.StreamLayer.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return bound(conn), nil
+}
+
+// Dial implements raft.StreamLayer.
+func (l boundedLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	conn, err := l.StreamLayer.Dial(address, min(timeout, dialPatience))
+	if err != nil {
+		return nil, err
+	}
+	return bound(conn), nil
+}
+
+func bound(conn net.Conn) net.Conn {
+	if tcp, ok := underlying(conn).(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive) // a connection that has ended says so at its first use
+	}
+	return &boundedConn{Conn: conn}
+}
+
+// underlying looks through TLS.
+func underlying(conn net.Conn) net.Conn {
+	for {
+		inner, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return conn
+		}
+		conn = inner.NetConn()
+	}
+}
+
+// boundedConn bounds every single write. Raft sets one deadline for the transfer of a whole snapshot,
+// which may be hours; a peer that has vanished in the middle would be waited for as long.
+type boundedConn struct {
+	net.Conn
+	until time.Time // Raft's deadline; zero: none. Used by the one goroutine that owns the connection
+}
+
+// SetDeadline implements net.Conn.
+func (c *boundedConn) SetDeadline(until time.Time) error {
+	c.until = until
+	return c.Conn.SetDeadline(until)
+}
+
+// Write implements net.Conn.
+func (c *boundedConn) Write(data []byte) (int, error) {
+	soon := time.Now().Add(writePatience)
+	if !c.until.IsZero() && c.until.Before(soon) {
+		return c.Conn.Write(data)
+	}
+	if err := c.SetWriteDeadline(soon); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(data)
+}
 
 // quietTransport keeps Raft from handling heartbeats outside of its main loop. An idle leader that gets
 // one of a newer term would stamp its next entry with that term, and a follower could then accept an
