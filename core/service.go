@@ -59,6 +59,9 @@ type Spec struct {
 	Routes    []RouteSpec       `json:"routes,omitempty"` // sorted by name
 	Rollout   RolloutSpec       `json:"rollout"`
 	Grace     Duration          `json:"grace"` // from SIGTERM to SIGKILL, default 10s
+	// Constraints limit where the instances may be, sorted; Spread is how they are spread, in the order declared.
+	Constraints []Constraint `json:"constraints,omitempty"`
+	Spread      []Spread     `json:"spread,omitempty"`
 }
 
 // Artifact is what an instance runs. Digest is pinned at apply by the driver's Resolve.

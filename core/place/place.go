@@ -3,7 +3,6 @@ package place
 import (
 	"cmp"
 	"fmt"
-	"strings"
 
 	"github.com/instarhq/instar/core"
 )
@@ -12,8 +11,11 @@ import (
 type Target struct {
 	Key
 	Healthy  bool
-	Reason   string         // why it is not healthy
-	Capacity core.Resources // 0: not known, no limit
+	Reason   string            // why it is not healthy
+	Closed   string            // why its node takes nothing new: "draining"; empty: it does
+	Labels   map[string]string // of the node
+	Version  string            // of the driver
+	Capacity core.Resources    // 0: not known, no limit
 }
 
 // Request asks for places for instances of one revision.
@@ -24,21 +26,26 @@ type Request struct {
 	Resources core.Resources // of one instance
 	Driver    string
 	Target    string // the only target's name that will do; empty: any of the driver
+
+	Constraints []core.Constraint
+	Spread      []core.Spread
 }
 
 // Place finds places for the wanted instances, as many as there is room for. If that is not all, why
 // says what each target lacks. The ledger is not changed: the caller Sets what it makes use of.
 func (l *Ledger) Place(req Request, targets []Target) (places []Key, why string) {
-	candidates := l.candidates(req, targets)
+	candidates := l.candidates(&req, targets)
 	for len(places) < req.Count {
 		best := pick(candidates, req.Resources)
 		if best == nil {
-			return places, refusal(req, len(places), candidates, targets)
+			return places, refusal(&req, len(places), candidates, targets)
 		}
 		best.used.CPU += req.Resources.CPU
 		best.used.Memory += req.Resources.Memory
 		best.used.instances++
-		*best.group++
+		for _, group := range best.groups {
+			*group++
+		}
 		places = append(places, best.target.Key)
 	}
 	return places, ""
@@ -48,24 +55,65 @@ func (l *Ledger) Place(req Request, targets []Target) (places []Key, why string)
 type candidate struct {
 	target *Target
 	used   usage
-	group  *int // instances of the revision on the node, shared by the targets of the node
+	// groups are the instances of the revision on nodes that are alike in what they are spread over, and
+	// last those on the node itself; shared by the candidates of a group.
+	groups []*int
 }
 
-func (l *Ledger) candidates(req Request, targets []Target) []*candidate {
-	groups := map[string]*int{}
+func (l *Ledger) candidates(req *Request, targets []Target) []*candidate {
+	groups := l.groups(req, targets)
 	var out []*candidate
 	for i := range targets {
 		t := &targets[i]
 		if !t.Healthy || !req.fits(t) {
 			continue
 		}
-		if groups[t.Node] == nil {
-			n := l.spread[group{t.Node, req.Service, req.Revision}]
-			groups[t.Node] = &n
+		if one, _ := req.excluded(t); one != "" {
+			continue
 		}
-		out = append(out, &candidate{target: t, used: l.used[t.Key], group: groups[t.Node]})
+		c := &candidate{target: t, used: l.used[t.Key]}
+		for j := range req.Spread {
+			c.groups = append(c.groups, groups[spreadGroup(req, j, t)])
+		}
+		out = append(out, c)
+		c.groups = append(c.groups, groups[groupKey{level: len(req.Spread), value: t.Node}])
 	}
 	return out
+}
+
+// groupKey names a set of nodes: those with a value of the attribute of a level, or one node.
+type groupKey struct {
+	level int
+	has   bool
+	value string
+}
+
+func spreadGroup(req *Request, level int, t *Target) groupKey {
+	value, has := t.attribute(req.Spread[level].Attribute)
+	return groupKey{level, has, value}
+}
+
+// groups counts the revision's instances on every set of nodes. Those that nothing may be placed on count
+// as well, or instances would gather where others are drained.
+func (l *Ledger) groups(req *Request, targets []Target) map[groupKey]*int {
+	groups, seen := map[groupKey]*int{}, map[groupKey]map[string]bool{}
+	add := func(k groupKey, node string) {
+		if groups[k] == nil {
+			groups[k], seen[k] = new(int), map[string]bool{}
+		}
+		if !seen[k][node] { // once, whatever number of targets it has
+			seen[k][node] = true
+			*groups[k] += l.spread[group{node, req.Service, req.Revision}]
+		}
+	}
+	for i := range targets {
+		t := &targets[i]
+		for j := range req.Spread {
+			add(spreadGroup(req, j, t), t.Node)
+		}
+		add(groupKey{level: len(req.Spread), value: t.Node}, t.Node)
+	}
+	return groups
 }
 
 // fits reports whether the request is for targets such as t.
@@ -84,8 +132,12 @@ func pick(candidates []*candidate, need core.Resources) *candidate {
 }
 
 func (c *candidate) compare(o *candidate, need core.Resources) int {
+	for i := range c.groups {
+		if d := cmp.Compare(*c.groups[i], *o.groups[i]); d != 0 {
+			return d
+		}
+	}
 	return cmp.Or(
-		cmp.Compare(*c.group, *o.group),
 		cmp.Compare(o.free(need), c.free(need)),
 		cmp.Compare(c.used.instances, o.used.instances),
 		cmp.Compare(c.target.Node, o.target.Node),
@@ -118,28 +170,3 @@ func (c *candidate) lacks(need core.Resources) string {
 }
 
 func mib(n int64) string { return fmt.Sprintf("%.4gMiB", float64(n)/(1<<20)) }
-
-// refusal says why not all instances have a place: "wanted 3, room for 1: n1/local: cpu: …".
-func refusal(req Request, placed int, candidates []*candidate, targets []Target) string {
-	const most = 5 // targets named
-	var causes []string
-	for _, c := range candidates {
-		causes = append(causes, c.target.String()+": "+c.lacks(req.Resources))
-	}
-	for i := range targets {
-		if t := &targets[i]; !t.Healthy && req.fits(t) {
-			causes = append(causes, t.String()+": not healthy: "+t.Reason)
-		}
-	}
-	if len(causes) == 0 {
-		what := "driver " + req.Driver
-		if req.Target != "" {
-			what += ", target " + req.Target
-		}
-		causes = []string{"no node has " + what}
-	}
-	if len(causes) > most {
-		causes = append(causes[:most], fmt.Sprintf("and %d more", len(causes)-most))
-	}
-	return fmt.Sprintf("wanted %d, room for %d: %s", req.Count, placed, strings.Join(causes, "; "))
-}
