@@ -11,7 +11,7 @@ const (
 	// planned again, at most maxRest, unless it has moved. So planning takes a bounded share of the time,
 	// however many instances report, and the number of plans does not grow with theirs.
 	cheapPlanning = 2 * time.Millisecond
-	restFactor    = 2
+	restFactor    = 8
 	maxRest       = time.Second
 
 	minRetry = 100 * time.Millisecond
