@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -132,10 +133,16 @@ type Reader interface {
 	List(ctx context.Context, kind Kind, prefix string, at uint64) ([]Object, error)
 }
 
+// ErrReplaced ends a feed when a restore has put another log in the place of the one that it followed.
+// Whoever keeps what a feed brought begins anew, from the objects as they are now: what it has may never
+// have happened, and the newest sequence number may be a smaller one than before.
+var ErrReplaced = errors.New("the log was replaced by a restore")
+
 // Feed follows the log.
 type Feed interface {
 	// Changes yields every record after sequence number after, in order and without gaps, and then
-	// waits for more until ctx ends, which ends the sequence with ctx's error.
+	// waits for more until ctx ends, which ends the sequence with ctx's error. The sequence is of the log
+	// that was there when Changes was called; an error that wraps ErrReplaced ends it with that log.
 	Changes(ctx context.Context, after uint64) iter.Seq2[Record, error]
 }
 

@@ -33,18 +33,22 @@ const (
 	feedBytes   = 1 << 20
 )
 
-// Changes implements core.Feed. A restore replaces the log: it ends every feed with CodeUnavailable, and
-// whoever follows the log must begin anew.
+// Changes implements core.Feed. A restore, which gives the log another origin, ends it with
+// core.ErrReplaced. A snapshot that this node gets because it lags does not: it is of the same log.
 func (s *Store) Changes(ctx context.Context, after uint64) iter.Seq2[core.Record, error] {
+	origin := s.Origin()
 	return func(yield func(core.Record, error) bool) {
-		var began uint64
-		for first := true; ; first = false {
+		for {
 			changed := s.machine.Changed() // before reading, so that no batch falls in between
-			records, epoch, err := s.machine.Records(after, feedRecords, feedBytes)
-			if err == nil && !first && epoch != began {
-				err = core.Errorf(core.CodeUnavailable, "the store was restored while its log was followed: begin anew")
+			records, _, err := s.machine.Records(after, feedRecords, feedBytes)
+			// Looked at after reading: then what was read is of this log, too. A new node has no log yet.
+			now := s.Origin()
+			if origin == "" {
+				origin = now
 			}
-			began = epoch
+			if now != origin {
+				err = core.Errorf(core.CodeUnavailable, "%w: it was %s and is %s: begin anew", core.ErrReplaced, origin, now)
+			}
 			if err != nil {
 				yield(core.Record{}, err)
 				return

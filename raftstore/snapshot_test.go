@@ -47,8 +47,9 @@ func TestSnapshotAndRestore(t *testing.T) {
 		write(t, s, fmt.Sprint("after-", i), "x")
 	}
 	feed := make(chan error, 1)
+	changes := s.Changes(context.Background(), 25)
 	go func() {
-		for _, err := range s.Changes(context.Background(), 25) {
+		for _, err := range changes {
 			feed <- err
 			return
 		}
@@ -57,7 +58,7 @@ func TestSnapshotAndRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := <-feed; core.CodeOf(err) != core.CodeUnavailable {
+	if err := <-feed; core.CodeOf(err) != core.CodeUnavailable || !errors.Is(err, core.ErrReplaced) {
 		t.Errorf("a feed went on over the restore: %v", err)
 	}
 	checkRestored(t, s, info, receipt, 2)

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -24,8 +25,10 @@ type State struct {
 	now     *objects      // never written
 	seq     uint64        // that now is as of
 	moved   chan struct{} // closed and replaced when seq moves
-	loaded  chan struct{} // closed when the first load is complete
 	watches map[*Watch]struct{}
+
+	loadOnce sync.Once
+	loaded   chan struct{} // closed when the first load is complete
 }
 
 // New makes an empty State over source.
@@ -36,17 +39,34 @@ func New(source Source) *State {
 	}
 }
 
-// Run loads the current objects and follows the feed until ctx ends. An object that cannot be
-// understood ends it with an error: acting on half a view would be worse. Call it once.
+// Run loads the current objects and follows the feed until ctx ends. When a restore replaces the log, all
+// objects are loaded anew: View then shows the restored ones, and every watch has all objects of before
+// and after. An object that cannot be understood ends Run with an error: acting on half a view would be
+// worse. Call it once.
 func (s *State) Run(ctx context.Context) error {
-	if err := s.load(ctx); err != nil {
+	for {
+		err := s.follow(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !errors.Is(err, core.ErrReplaced):
+			return err
+		}
+	}
+}
+
+// follow loads what is there and applies what comes, until ctx or the log ends.
+func (s *State) follow(ctx context.Context) error {
+	at := s.source.Seq()
+	feed := s.source.Changes(ctx, at) // of the log that is loaded now, or it ends at once
+	if err := s.load(ctx, at); err != nil {
+		if s.source.Seq() < at {
+			return fmt.Errorf("%w while it was loaded: %w", core.ErrReplaced, err)
+		}
 		return err
 	}
-	for rec, err := range s.source.Changes(ctx, s.applied()) {
+	for rec, err := range feed {
 		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
 			return fmt.Errorf("follow the change feed after %d: %w", s.applied(), err)
 		}
 		if err := s.apply(rec); err != nil {
@@ -106,9 +126,10 @@ func (s *State) applied() uint64 {
 	return s.seq
 }
 
-func (s *State) load(ctx context.Context) error {
-	at := s.source.Seq()
-	next := s.View().all.draft()
+// load replaces all objects by those as of at.
+func (s *State) load(ctx context.Context, at uint64) error {
+	before := s.View().all
+	next := newObjects().draft()
 	var dirty []Change
 	for kind := range decoders {
 		if at == 0 {
@@ -130,9 +151,23 @@ func (s *State) load(ctx context.Context) error {
 	for i := range dirty { // now that every route is there to tell its statuses' service
 		dirty[i].Service = next.serviceOf(next.get(dirty[i].Kind, dirty[i].ID))
 	}
-	s.commit(next, at, dirty)
-	close(s.loaded)
+	s.commit(next, at, append(before.gone(next, at), dirty...))
+	s.loadOnce.Do(func() { close(s.loaded) })
 	return nil
+}
+
+// gone marks what is in o and not in next, and what has another service there.
+func (o *objects) gone(next *objects, at uint64) (changes []Change) {
+	for kind, t := range o.tables {
+		t.byID.Scan(func(e *entry) bool {
+			change := Change{Kind: kind, ID: e.id, Service: o.serviceOf(e), Seq: at}
+			if now := next.get(kind, e.id); now == nil || next.serviceOf(now) != change.Service {
+				changes = append(changes, change)
+			}
+			return true
+		})
+	}
+	return changes
 }
 
 func (s *State) apply(rec core.Record) error {
