@@ -50,6 +50,7 @@ type durableLog struct {
 	*wal.WAL
 	stall time.Duration
 	fail  func(error)
+	keep  func() uint64 // entries behind it are not dropped from the log's beginning; nil: all may be
 	down  atomic.Bool
 }
 
@@ -87,10 +88,16 @@ func (l *durableLog) GetLog(index uint64, entry *raft.Log) error {
 	return nil
 }
 
-// DeleteRange implements raft.LogStore.
+// DeleteRange implements raft.LogStore. Of the log's beginning it leaves what the state needs if its newest
+// write turns out to be damaged at the next start, however much of it Raft believes to be in a snapshot.
 func (l *durableLog) DeleteRange(first, last uint64) error {
 	if l.down.Load() {
 		return errLogDown
+	}
+	if end, err := l.LastIndex(); err == nil && l.keep != nil && last < end {
+		if last = min(last, l.keep()); last < first {
+			return nil
+		}
 	}
 	return l.watch("cut the log", func() error { return l.WAL.DeleteRange(first, last) })
 }

@@ -101,7 +101,7 @@ func (a *adapter) Create(_ raft.SnapshotVersion, index, term uint64, configurati
 }
 
 // sink is where Raft writes a snapshot that it received. One that it takes itself has no bytes: closing
-// the sink then only tells the machine's file how far Raft believes it to be.
+// the sink then only brings the machine's file to where Raft believes it to be.
 type sink struct {
 	adapter       *adapter
 	index, term   uint64
@@ -134,7 +134,7 @@ func (s *sink) Write(data []byte) (int, error) {
 // a failed transfer; Raft panics if the installation fails.
 func (s *sink) Close() error {
 	if s.incoming == nil {
-		return s.adapter.machine.Advance(s.index, s.term)
+		return s.adapter.machine.Advance(s.index, s.term, s.configuration, s.configIndex)
 	}
 	if err := s.incoming.Verify(); err != nil {
 		return err

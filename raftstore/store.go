@@ -80,7 +80,9 @@ func (s *Store) openFiles() (alone bool, err error) {
 	if !s.dir.has(stateFile) && s.dir.has(raftDir+"/"+metaFile) {
 		s.config.Logger.Warn("the state file is missing, rebuilding it from the log", "file", s.dir.file(stateFile))
 	}
-	if s.machine, err = fsm.Open(s.dir.file(stateFile), s.config.FSM); err != nil {
+	options := s.config.FSM
+	options.Failed, options.Stall = s.fail, s.config.DiskStall
+	if s.machine, err = fsm.Open(s.dir.file(stateFile), options); err != nil {
 		return false, err
 	}
 	identity := s.machine.Identity()
@@ -90,6 +92,10 @@ func (s *Store) openFiles() (alone bool, err error) {
 	}
 	if s.log, err = openCheckedLog(s.dir, s.machine.Position(), &s.config, s.fail); err != nil {
 		return false, err
+	}
+	s.log.keep = func() uint64 {
+		_, before := s.machine.Durable()
+		return before.RaftIndex
 	}
 	s.adapter = &adapter{machine: s.machine, fail: s.fail}
 	s.transport = s.config.Transport

@@ -1,37 +1,24 @@
 package fsm
 
-import bolt "go.etcd.io/bbolt"
-
-// Advance moves the Raft position without applying anything: entries up to index hold nothing more for
-// the machine. Raft's log is cut up to where Raft believes the machine is, so the file must say as much.
-// It may be called while Apply runs.
-func (m *Machine) Advance(index, term uint64) error {
-	if err := m.Failure(); err != nil {
-		return err
-	}
-	if err := m.advance(index, term); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.position.RaftIndex < index {
-		m.position.RaftIndex, m.position.RaftTerm = index, term
-	}
-	return nil
+// Advance brings everything to the file, durably, and moves the Raft position to index if nothing beyond
+// it was applied: entries up to there hold nothing more for the machine. Raft's log is cut up to where Raft
+// believes the machine is, so the file must say as much. The configuration replaces the one that the
+// machine has, which is the same one unless Raft recovers a cluster from the loss of its quorum. It may
+// be called while Apply runs.
+func (m *Machine) Advance(index, term uint64, configuration []byte, configIndex uint64) error {
+	m.advance(index, term, configuration, configIndex)
+	return m.Flush()
 }
 
-func (m *Machine) advance(index, term uint64) error {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.db == nil {
-		return errClosed()
+func (m *Machine) advance(index, term uint64, configuration []byte, configIndex uint64) {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil || m.failure != nil || m.position.RaftIndex > index {
+		return
 	}
-	return m.db.Update(func(tx *bolt.Tx) error {
-		position, err := readPosition(tx)
-		if err != nil || position.RaftIndex >= index {
-			return err
-		}
-		position.RaftIndex, position.RaftTerm = index, term
-		return tx.Bucket(bucketState).Put(keyPosition, position.encode())
-	})
+	m.position.RaftIndex, m.position.RaftTerm, m.position.ConfigIndex = index, term, configIndex
+	m.growing.position, m.growing.dirty = m.position, true
+	m.growing.configuration = seal(append([]byte(nil), configuration...))
 }

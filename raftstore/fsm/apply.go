@@ -5,100 +5,98 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-
-	bolt "go.etcd.io/bbolt"
+	"math"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
 )
 
-// Apply applies entries in one transaction of the file, which is synced before Apply returns. For each
-// entry it gives the outcomes of its transactions; entries that were applied before give none. An error
-// means that nothing of the batch was applied and that the machine has stopped for good: after a failed
-// write or sync nobody knows what the disk has, so only opening the file anew can tell.
+// Apply applies entries to what is in memory; the flusher brings that to the file soon after, and until then
+// it is Raft's log that keeps it. For each entry Apply gives the outcomes of its transactions; entries
+// that were applied before give none. It waits while too much is in memory. An error means that nothing
+// of the batch was applied and that the machine has stopped for good: opening it anew, and applying the
+// log again, is what can go on.
 func (m *Machine) Apply(entries []Entry) ([][]Outcome, error) {
-	if err := m.Failure(); err != nil {
+	if err := m.awaitRoom(); err != nil {
 		return nil, err
 	}
+	m.applying.Lock()
+	defer m.applying.Unlock()
 	outcomes, err := m.apply(entries)
 	if err != nil {
 		err = fmt.Errorf("apply to %s: %w", m.path, err)
-		m.mu.Lock()
-		m.failure = err
-		m.mu.Unlock()
+		m.stop(err)
 	}
 	return outcomes, err
 }
 
 func (m *Machine) apply(entries []Entry) ([][]Outcome, error) {
-	b, outcomes, err := m.commit(entries)
-	if err != nil || b == nil {
-		return outcomes, err
+	if err := m.Failure(); err != nil {
+		return nil, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.position, m.identity, m.tree = b.position, b.identity, b.tree
-	close(m.changed)
-	m.changed = make(chan struct{})
-	return outcomes, nil
-}
-
-// commit writes the batch and returns it, or none if there was nothing new in it.
-func (m *Machine) commit(entries []Entry) (*batch, [][]Outcome, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.db == nil {
-		return nil, nil, errClosed()
-	}
-	tx, err := m.db.Begin(true)
+	v, err := m.acquire()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	defer tx.Rollback() //nolint:errcheck // without effect after Commit
-	b := newBatch(tx, m.position, m.identity, m.tree)
+	defer v.release()
+	b := newBatch(v, m.growing, m.tree)
 	outcomes := make([][]Outcome, len(entries))
 	for i := range entries {
 		if outcomes[i], err = b.entry(&entries[i]); err != nil {
-			return nil, nil, fmt.Errorf("entry %d: %w", entries[i].Index, err)
+			return nil, fmt.Errorf("entry %d: %w", entries[i].Index, err)
 		}
 	}
-	if b.position.RaftIndex == m.position.RaftIndex {
-		return nil, outcomes, nil
+	if b.position.RaftIndex == v.position.RaftIndex {
+		return outcomes, nil
 	}
-	if err := b.finish(); err != nil {
-		return nil, nil, err
-	}
-	return b, outcomes, tx.Commit()
+	b.finish()
+	m.publish(b)
+	return outcomes, nil
 }
 
-// batch is one transaction of the file.
+// publish makes visible what a batch has done.
+func (m *Machine) publish(b *batch) {
+	m.tree = b.tree
+	m.mu.Lock()
+	m.position, m.identity = b.position, b.identity
+	p := m.growing
+	p.position, p.dirty = b.position, true
+	if b.newIdentity != nil {
+		p.identity = b.newIdentity
+	}
+	if b.newConfiguration != nil {
+		p.configuration = b.newConfiguration
+	}
+	full := p.bytes >= m.options.FlushBytes
+	close(m.changed)
+	m.changed = make(chan struct{})
+	m.mu.Unlock()
+	signal(m.wake)
+	if full {
+		signal(m.urgent)
+	}
+}
+
+// batch applies entries: it reads what is there from a view, whose first layer it adds to.
 type batch struct {
-	state, records, leaves, objects, history, requests *bolt.Bucket
+	view *view
+	into *pending
 
-	position Position
-	identity Identity
-	origin   string
-	tree     audit.Frontier
-	view     audit.View
+	position         Position
+	identity         Identity
+	origin           string
+	tree             audit.Frontier
+	newIdentity      []byte // sealed
+	newConfiguration []byte // sealed
+	scan             audit.View
 }
 
-// sequentialFill fills pages of buckets that only ever grow at their end.
-const sequentialFill = 1.0
-
-func newBatch(tx *bolt.Tx, position Position, identity Identity, tree audit.Frontier) *batch {
-	b := &batch{
-		state: tx.Bucket(bucketState), records: tx.Bucket(bucketRecords), leaves: tx.Bucket(bucketTree),
-		objects: tx.Bucket(bucketObjects), history: tx.Bucket(bucketHistory), requests: tx.Bucket(bucketRequests),
-		position: position, identity: identity, origin: identity.Origin(), tree: tree.Clone(),
-	}
-	b.records.FillPercent, b.leaves.FillPercent = sequentialFill, sequentialFill
-	return b
+func newBatch(v *view, into *pending, tree audit.Frontier) *batch {
+	v.limit = math.MaxUint64 // a transaction sees what those before it did
+	return &batch{view: v, into: into, position: v.position, identity: v.identity, origin: v.identity.Origin(), tree: tree.Clone()}
 }
 
-func (b *batch) finish() error {
-	b.position.Root = b.tree.Root()
-	return b.state.Put(keyPosition, b.position.encode())
-}
+func (b *batch) finish() { b.position.Root = b.tree.Root() }
 
 func (b *batch) entry(e *Entry) ([]Outcome, error) {
 	if e.Index <= b.position.RaftIndex {
@@ -107,7 +105,8 @@ func (b *batch) entry(e *Entry) ([]Outcome, error) {
 	b.position.RaftIndex, b.position.RaftTerm = e.Index, e.Term
 	if e.Type == Configuration {
 		b.position.ConfigIndex = e.Index
-		return nil, b.state.Put(keyConfiguration, seal(bytes.Clone(e.Data)))
+		b.newConfiguration = seal(bytes.Clone(e.Data))
+		return nil, nil
 	}
 	if len(e.Data) == 0 {
 		return nil, damaged("a command without content")
@@ -115,7 +114,7 @@ func (b *batch) entry(e *Entry) ([]Outcome, error) {
 	switch body := e.Data[1:]; e.Data[0] {
 	case commandGroup:
 		var outcomes []Outcome
-		err := decodeGroup(body, func(record []byte) error {
+		err := decodeGroup(bytes.Clone(body), func(record []byte) error {
 			outcome, err := b.record(record)
 			outcomes = append(outcomes, outcome)
 			return err
@@ -138,23 +137,24 @@ func (b *batch) setIdentity(data []byte) error {
 		return damaged("the identity does not decode: %w", err)
 	}
 	b.identity, b.origin = identity, identity.Origin()
-	return b.state.Put(keyIdentity, seal(bytes.Clone(data)))
+	b.newIdentity = seal(bytes.Clone(data))
+	return nil
 }
 
-// record applies one transaction. A refusal is an outcome; an error stops the machine.
+// record applies one transaction, and keeps raw. A refusal is an outcome; an error stops the machine.
 func (b *batch) record(raw []byte) (Outcome, error) {
-	if err := b.view.Scan(raw); err != nil {
+	if err := b.scan.Scan(raw); err != nil {
 		return Outcome{}, err
 	}
-	if receipt, ok, err := b.replay(b.view.RequestID); ok || err != nil {
+	if receipt, ok, err := b.replay(b.scan.RequestID); ok || err != nil {
 		return Outcome{Receipt: receipt}, err
 	}
-	if b.view.Time < b.position.Time {
+	if b.scan.Time < b.position.Time {
 		// The leader takes care of this; a record that broke the log's order would never verify again.
 		return Outcome{Err: core.Errorf(core.CodeInternal, "the transaction's time is before that of record %d", b.position.Seq)}, nil
 	}
-	for i := range b.view.Ops {
-		if conflict, err := b.check(&b.view.Ops[i]); conflict != nil || err != nil {
+	for i := range b.scan.Ops {
+		if conflict, err := b.check(&b.scan.Ops[i]); conflict != nil || err != nil {
 			return Outcome{Err: conflict}, err
 		}
 	}
@@ -166,16 +166,37 @@ func (b *batch) replay(id []byte) (core.Receipt, bool, error) {
 	if len(id) == 0 {
 		return core.Receipt{}, false, nil
 	}
-	value := b.requests.Get(id)
-	if value == nil {
+	seq := b.request(id)
+	if seq == 0 {
 		return core.Receipt{}, false, nil
 	}
-	seq := binary.BigEndian.Uint64(value)
-	leaf := b.leaves.Get(seqKey(seq))
+	leaf := b.view.leaf(seq)
 	if len(leaf) < hashSize {
 		return core.Receipt{}, false, damaged("request id %q: record %d is not in the tree", id, seq)
 	}
 	return core.Receipt{Origin: b.origin, Seq: seq, LeafHash: core.Hash(leaf[:hashSize]), Replayed: true}, true, nil
+}
+
+// request finds the record that a request id has made; 0: none, or it is forgotten.
+func (b *batch) request(id []byte) uint64 {
+	for _, layer := range b.view.layers {
+		if seq, ok := layer.request(id); ok {
+			return seq
+		}
+	}
+	if value := b.view.tx.Bucket(bucketRequests).Get(id); value != nil {
+		return binary.BigEndian.Uint64(value)
+	}
+	return 0
+}
+
+// object finds what is there of an object; length 0: nothing.
+func (b *batch) object(op *audit.OpView) (pointer, error) {
+	p, err := b.view.now(string(op.Kind), string(op.ID))
+	if p.length == 0 {
+		p = pointer{}
+	}
+	return p, err
 }
 
 // check compares an operation's IfSeq with what is there.
@@ -183,18 +204,11 @@ func (b *batch) check(op *audit.OpView) (conflict, err error) {
 	if op.IfSeq == core.AnySeq {
 		return nil, nil
 	}
-	have := uint64(0)
-	if value := b.objects.Get(objectKey(op.Kind, op.ID)); value != nil {
-		p, ok := objectPointer(value)
-		if !ok {
-			return nil, damaged("object %s/%s has a bad pointer", op.Kind, op.ID)
-		}
-		have = p.seq
+	old, err := b.object(op)
+	if err != nil || old.seq == op.IfSeq {
+		return nil, err
 	}
-	if have == op.IfSeq {
-		return nil, nil
-	}
-	return conflictOf(op, have), nil
+	return conflictOf(op, old.seq), nil
 }
 
 func conflictOf(op *audit.OpView, have uint64) error {
@@ -214,57 +228,44 @@ func conflictOf(op *audit.OpView, have uint64) error {
 func (b *batch) write(raw []byte) (Outcome, error) {
 	seq := b.position.Seq + 1
 	leaf := audit.LeafHash(raw)
-	var hashes []byte
+	hashes := make([]byte, 0, 2*hashSize)
 	b.tree.Append(leaf, func(_ uint, _ uint64, hash core.Hash) { hashes = append(hashes, hash[:]...) })
-	if err := b.records.Put(seqKey(seq), raw); err != nil {
-		return Outcome{}, err
-	}
-	if err := b.leaves.Put(seqKey(seq), hashes); err != nil {
-		return Outcome{}, err
-	}
-	for i := range b.view.Ops {
-		if err := b.operation(seq, &b.view.Ops[i]); err != nil {
+	b.into.append(raw, hashes)
+	for i := range b.scan.Ops {
+		if err := b.operation(seq, &b.scan.Ops[i]); err != nil {
 			return Outcome{}, err
 		}
 	}
-	if id := b.view.RequestID; len(id) > 0 {
-		if err := b.requests.Put(bytes.Clone(id), seqKey(seq)); err != nil {
-			return Outcome{}, err
-		}
+	if id := b.scan.RequestID; len(id) > 0 {
+		b.into.remember(id, seq)
 	}
-	b.position.Seq, b.position.Time = seq, b.view.Time
+	b.position.Seq, b.position.Time = seq, b.scan.Time
 	return Outcome{Receipt: core.Receipt{Origin: b.origin, Seq: seq, LeafHash: leaf}}, b.forget(seq)
 }
 
 func (b *batch) operation(seq uint64, op *audit.OpView) error {
-	key := objectKey(op.Kind, op.ID)
+	old, err := b.object(op)
+	if err != nil {
+		return err
+	}
+	exists := old.length > 0
 	next := pointer{seq: seq, created: seq}
-	old := b.objects.Get(key)
-	if old != nil {
-		p, ok := objectPointer(old)
-		if !ok {
-			return damaged("object %s/%s has a bad pointer", op.Kind, op.ID)
-		}
-		next.created = p.created
+	if exists {
+		next.created = old.created
 	}
 	switch {
-	case op.Delete && old == nil:
+	case op.Delete && !exists:
 		return nil
 	case op.Delete:
 		b.position.Objects--
-		if err := b.objects.Delete(key); err != nil {
-			return err
-		}
 	default:
-		if old == nil {
+		if !exists {
 			b.position.Objects++
 		}
 		next.offset, next.length = uint32(op.Offset), uint32(len(op.Value)) //nolint:gosec // bounded by MaxTxnBytes
-		if err := b.objects.Put(key, next.object()); err != nil {
-			return err
-		}
 	}
-	return b.history.Put(historyKey(key, seq), next.history())
+	b.into.put(op.Kind, op.ID, next)
+	return nil
 }
 
 // forget drops the request id that falls out of the window with record seq. It goes by the log alone,
@@ -275,11 +276,11 @@ func (b *batch) forget(seq uint64) error {
 	}
 	old := seq - b.position.Window
 	var view audit.View
-	if err := view.Scan(b.records.Get(seqKey(old))); err != nil {
+	if err := view.Scan(b.view.record(old)); err != nil {
 		return damaged("record %d: %w", old, err)
 	}
-	if len(view.RequestID) == 0 || !bytes.Equal(b.requests.Get(view.RequestID), seqKey(old)) {
-		return nil
+	if len(view.RequestID) > 0 && b.request(view.RequestID) == old {
+		b.into.remember(view.RequestID, 0)
 	}
-	return b.requests.Delete(bytes.Clone(view.RequestID))
+	return nil
 }

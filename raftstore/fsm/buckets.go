@@ -111,16 +111,6 @@ func objectPointer(value []byte) (pointer, bool) {
 	return historyPointer(binary.BigEndian.Uint64(value), value[8:])
 }
 
-// value reads what p points at; the slice is valid as long as tx.
-func (p pointer) value(tx *bolt.Tx) ([]byte, bool) {
-	raw := tx.Bucket(bucketRecords).Get(seqKey(p.seq))
-	end := uint64(p.offset) + uint64(p.length)
-	if end > uint64(len(raw)) {
-		return nil, false
-	}
-	return raw[p.offset:end], true
-}
-
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // seal appends data's checksum.
@@ -137,9 +127,14 @@ func unseal(sealed []byte) ([]byte, bool) {
 	return sealed[:cut], true
 }
 
-// treeNode reads a tree node: the one at (level, index) is complete with leaf (index+1)<<level.
+// treeNode reads a tree node from the file.
 func treeNode(tx *bolt.Tx, level uint, index uint64) (core.Hash, error) {
-	hashes := tx.Bucket(bucketTree).Get(seqKey((index + 1) << level))
+	return cutNode(tx.Bucket(bucketTree).Get(seqKey((index+1)<<level)), level, index)
+}
+
+// cutNode takes a tree node from those of a leaf: the one at (level, index) is complete with leaf
+// (index+1)<<level.
+func cutNode(hashes []byte, level uint, index uint64) (core.Hash, error) {
 	begin := int(level) * hashSize //nolint:gosec // at most 64 levels
 	if begin+hashSize > len(hashes) {
 		return core.Hash{}, damaged("the tree has no node %d of level %d", index, level)

@@ -131,7 +131,8 @@ func TestVerifyFindsWhatNoRecordExplains(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "state.db")
 		m := openAt(t, path, Options{})
 		apply(t, m, identityEntry(t), group(2, encode(t, 1, "r1", put("a", 0)), encode(t, 2, "", put("b", 0))))
-		if err := m.db.Update(change); err != nil {
+		flush(t, m)
+		if err := m.file.Update(change); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		shut(t, m)
@@ -147,7 +148,7 @@ func TestVerifyFindsWhatNoRecordExplains(t *testing.T) {
 func TestNewerFormat(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	m := openAt(t, path, Options{})
-	err := m.db.Update(func(tx *bolt.Tx) error {
+	err := m.file.Update(func(tx *bolt.Tx) error {
 		position := m.position.encode()
 		position = position[:len(position)-4]
 		binary.BigEndian.PutUint32(position, Format+1)

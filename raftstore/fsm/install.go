@@ -13,10 +13,14 @@ import (
 	"github.com/instarhq/instar/core/audit"
 )
 
-// WriteTo writes the file as of one moment, and says which moment that is. The machine goes on
-// meanwhile; begin, if not nil, is called before the first byte.
+// WriteTo writes the file with everything that was applied before the call, as of one moment, and says
+// which moment that is. The machine goes on meanwhile; begin, if not nil, is called before the first byte.
 func (m *Machine) WriteTo(w io.Writer, begin func(position Position, configuration []byte, identity Identity, size int64) error) error {
-	return m.view(func(tx *bolt.Tx) error {
+	if err := m.Flush(); err != nil {
+		return err
+	}
+	return m.view(func(v *view) error {
+		tx := v.tx
 		configuration, position, err := snapshotOf(tx)
 		if err != nil {
 			return err
@@ -118,12 +122,15 @@ func (in *Incoming) Rename(identity Identity, lineage func(old core.TreeHead, la
 		if err := writeIdentity(tx, identity); err != nil {
 			return err
 		}
-		b := newBatch(tx, position, identity, tree)
+		p := newPending(position)
+		b := newBatch(&view{tx: tx, layers: []*pending{p}, position: position, identity: identity}, p, tree)
 		outcome, err := b.record(raw)
 		if err := errors.Join(err, outcome.Err); err != nil {
 			return err
 		}
-		return b.finish()
+		b.finish()
+		p.position = b.position
+		return p.write(tx)
 	})
 }
 
@@ -161,29 +168,35 @@ func (in *Incoming) Head() (identity Identity, head core.TreeHead, err error) {
 	return identity, head, err
 }
 
-// Install puts the file in the machine's place. It waits for readers; feeds that began before notice by
-// the epoch. After a crash the machine opens with the one file or the other, whole.
+// Install puts the file in the machine's place; what was not in the old one yet is dropped with it. Readers
+// go on with the old file until they are done; feeds that began before notice by the epoch. After a crash
+// the machine opens with the one file or the other, whole.
 func (m *Machine) Install(in *Incoming) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.failure != nil {
-		return m.failure
+	m.flush.Lock()
+	defer m.flush.Unlock()
+	if err := m.Failure(); err != nil {
+		return err
 	}
-	if m.db == nil {
+	m.applying.Lock()
+	defer m.applying.Unlock()
+	if m.isClosed() {
 		return errClosed()
 	}
-	err := m.db.Close()
-	m.db = nil
+	err := rename(in.path, m.path)
+	var now *opened
 	if err == nil {
-		err = rename(in.path, m.path)
-	}
-	if err == nil {
-		err = m.open()
+		now, err = openFile(m.path)
 	}
 	if err != nil {
-		m.failure = fmt.Errorf("install %s: %w", m.path, err)
-		return m.failure
+		err = fmt.Errorf("install %s: %w", m.path, err)
+		m.stop(err)
+		return err
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	old := m.file                        // not nil: Close needs flush
+	m.old.Go(func() { _ = old.close() }) // nothing of it is needed any more
+	m.use(now)
 	m.epoch++
 	close(m.changed)
 	m.changed = make(chan struct{})

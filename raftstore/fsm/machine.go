@@ -1,12 +1,14 @@
 package fsm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -23,10 +25,36 @@ type Options struct {
 	// structure and the newest records, and Verify is left to the caller. Default 64 MiB, which takes
 	// less than half a second.
 	VerifyBytes int64
+
+	// FlushEvery is for how long what was applied may stay in memory only; default 100ms. It may be lost
+	// there: Raft's log has it.
+	FlushEvery time.Duration
+	// FlushBytes makes a flush begin at once when so much is in memory. Default 4 MiB.
+	FlushBytes int
+	// PendingBytes is how much may be in memory before Apply waits, counting what maps and slices take
+	// beside the records themselves, so that it bounds their number as well. Default 64 MiB.
+	PendingBytes int
+	// Stall is for how long one write to the file may take before the machine gives up. Default 20s.
+	Stall time.Duration
+	// Failed, if not nil, is told once why the machine has stopped, by whatever goroutine found out.
+	Failed func(error)
+}
+
+func (o *Options) complete() {
+	o.VerifyBytes = cmp.Or(o.VerifyBytes, defaultVerifyBytes)
+	o.Window = cmp.Or(o.Window, DefaultWindow)
+	o.FlushEvery = cmp.Or(o.FlushEvery, defaultFlushEvery)
+	o.FlushBytes = cmp.Or(o.FlushBytes, defaultFlushBytes)
+	o.PendingBytes = cmp.Or(o.PendingBytes, defaultPendingBytes)
+	o.Stall = cmp.Or(o.Stall, defaultStall)
 }
 
 const (
-	defaultVerifyBytes = 64 << 20
+	defaultVerifyBytes  = 64 << 20
+	defaultFlushEvery   = 100 * time.Millisecond
+	defaultFlushBytes   = 4 << 20
+	defaultPendingBytes = 64 << 20
+	defaultStall        = 20 * time.Second
 
 	// mapSlack is mapped beyond the file's end, so that growing seldom has to wait for readers: bbolt
 	// cannot move its map while a read transaction, such as a snapshot's, is open.
@@ -37,33 +65,60 @@ const (
 	lockPatience = 5 * time.Second
 )
 
-// Machine is the state machine on one bbolt file. Apply and Install are called from one goroutine at a
-// time; everything else may be called at any time.
+// Machine is the state machine on one bbolt file, which is a little behind: what was applied last is in
+// memory only, and in Raft's log. Apply and Install are called from one goroutine at a time; everything
+// else may be called at any time.
 type Machine struct {
 	path    string
 	options Options
 
-	mu       sync.RWMutex // held for reading by whoever uses db
-	db       *bolt.DB
-	position Position
-	identity Identity
-	changed  chan struct{} // closed and replaced after every batch
-	epoch    uint64        // counts Installs: a feed cannot go on over one
-	failure  error         // after it nothing is applied any more
+	flush    sync.Mutex // held by whoever writes or replaces the file; taken before applying
+	applying sync.Mutex // held while a batch is applied; taken before mu
+	tree     audit.Frontier
 
-	tree audit.Frontier // Apply's alone
+	mu            sync.RWMutex // short: nothing waits for a disk under it
+	file          *file        // nil: closed
+	growing       *pending     // what Apply adds to
+	flushing      *pending     // what is being written to the file; nil: nothing
+	position      Position     // of the newest that was applied
+	durable       Position     // of the file
+	durableBefore Position
+	identity      Identity
+	changed       chan struct{} // closed and replaced after every batch
+	room          chan struct{} // closed and replaced after every flush
+	epoch         uint64        // counts Installs: a feed cannot go on over one
+	failure       error         // after it nothing is applied any more
+
+	wake, urgent chan struct{} // there is something to flush; and at once
+	failed       chan struct{} // closed with the failure
+	stalled      atomic.Bool   // a write to the file hangs
+	closing      chan struct{} // closed by Close
+	closeOnce    sync.Once
+	flusherEnded chan struct{}
+	old          sync.WaitGroup // files that were replaced, until their readers are done
+}
+
+// file is an open file and its readers.
+type file struct {
+	*bolt.DB
+	readers sync.WaitGroup // is not added to after Machine.file is another
+}
+
+// close waits for readers.
+func (f *file) close() error {
+	f.readers.Wait()
+	return f.Close()
 }
 
 // Open opens the file at path, or makes it. What it finds is verified first: CodeCorrupt names the
 // file, the place and what to do, and nothing was changed then.
 func Open(path string, options Options) (*Machine, error) {
-	if options.VerifyBytes == 0 {
-		options.VerifyBytes = defaultVerifyBytes
+	options.complete()
+	m := &Machine{
+		path: path, options: options, changed: make(chan struct{}), room: make(chan struct{}),
+		wake: make(chan struct{}, 1), urgent: make(chan struct{}, 1), failed: make(chan struct{}),
+		closing: make(chan struct{}), flusherEnded: make(chan struct{}),
 	}
-	if options.Window == 0 {
-		options.Window = DefaultWindow
-	}
-	m := &Machine{path: path, options: options, changed: make(chan struct{})}
 	switch _, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := create(path, options.Window); err != nil {
@@ -76,9 +131,12 @@ func Open(path string, options Options) (*Machine, error) {
 			return nil, err
 		}
 	}
-	if err := m.open(); err != nil {
+	now, err := openFile(path)
+	if err != nil {
 		return nil, err
 	}
+	m.use(now)
+	go m.runFlusher()
 	return m, nil
 }
 
@@ -119,14 +177,22 @@ func rename(from, to string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// open opens m.path and loads what is kept in memory.
-func (m *Machine) open() error {
+// opened is a file with what is kept of it in memory.
+type opened struct {
+	file     *file
+	position Position
+	identity Identity
+	tree     audit.Frontier
+}
+
+func openFile(path string) (*opened, error) {
 	size := int64(0)
-	if info, err := os.Stat(m.path); err == nil {
+	if info, err := os.Stat(path); err == nil {
 		size = info.Size()
 	}
-	return guard(m.path, func() error {
-		db, err := bolt.Open(m.path, 0o600, &bolt.Options{
+	o := &opened{}
+	err := guard(path, func() error {
+		db, err := bolt.Open(path, 0o600, &bolt.Options{
 			// The list of free pages is found anew at each start: one thing less to write, and to trust.
 			NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
 			InitialMmapSize: int(2*size + mapSlack), Timeout: lockPatience, NoStatistics: true,
@@ -135,41 +201,67 @@ func (m *Machine) open() error {
 			return fmt.Errorf("open: %w", err)
 		}
 		db.AllocSize = growBytes
-		if err := m.load(db); err != nil {
+		if err := db.View(o.load); err != nil {
 			return errors.Join(err, db.Close())
 		}
-		m.db = db
+		o.file = &file{DB: db}
 		return nil
 	})
+	return o, err
 }
 
-func (m *Machine) load(db *bolt.DB) error {
-	return db.View(func(tx *bolt.Tx) error {
-		var err error
-		if m.position, err = readPosition(tx); err != nil {
-			return err
-		}
-		if m.identity, err = readIdentity(tx); err != nil {
-			return err
-		}
-		nodes := func(level uint, index uint64) (core.Hash, error) { return treeNode(tx, level, index) }
-		m.tree, err = audit.FrontierAt(nodes, m.position.Seq)
+func (o *opened) load(tx *bolt.Tx) (err error) {
+	if o.position, err = readPosition(tx); err != nil {
 		return err
-	})
+	}
+	if o.identity, err = readIdentity(tx); err != nil {
+		return err
+	}
+	nodes := func(level uint, index uint64) (core.Hash, error) { return treeNode(tx, level, index) }
+	o.tree, err = audit.FrontierAt(nodes, o.position.Seq)
+	return err
 }
 
-// Close closes the file. Readers that are still at work end first.
-func (m *Machine) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.db == nil {
-		return nil
+// use makes the file the machine's. Whoever calls it holds applying and mu, or is Open.
+func (m *Machine) use(o *opened) {
+	m.file, m.position, m.identity, m.tree = o.file, o.position, o.identity, o.tree
+	m.durable, m.durableBefore = o.position, Position{}
+	m.growing, m.flushing = newPending(o.position), nil
+}
+
+// Close flushes and closes the file. Readers that are still at work end first. It does not wait for a
+// write that hangs, and the file stays open then.
+func (m *Machine) Close() (err error) {
+	m.closeOnce.Do(func() { err = m.close() })
+	return err
+}
+
+func (m *Machine) close() error {
+	close(m.closing)
+	select {
+	case <-m.flusherEnded:
+	case <-m.failed:
 	}
-	err := m.db.Close()
-	m.db = nil
+	if m.stalled.Load() {
+		return m.Failure()
+	}
+	m.flush.Lock() // of a write that has failed, the end
+	defer m.flush.Unlock()
+	m.mu.Lock()
+	file := m.file
+	m.file = nil
 	close(m.changed) // wakes feeds, which find the machine closed
 	m.changed = make(chan struct{})
+	m.mu.Unlock()
+	err := file.close()
+	m.old.Wait()
 	return err
+}
+
+func (m *Machine) isClosed() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.file == nil
 }
 
 // Position returns how far the machine is.
@@ -199,19 +291,3 @@ func (m *Machine) Changed() <-chan struct{} {
 	defer m.mu.RUnlock()
 	return m.changed
 }
-
-// view runs a read transaction. What m.position says is in it, or older than it.
-func (m *Machine) view(read func(tx *bolt.Tx) error) error {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.db == nil {
-		return errClosed()
-	}
-	err := m.db.View(read)
-	if core.CodeOf(err) == core.CodeCorrupt {
-		return explain(m.path, err)
-	}
-	return err
-}
-
-func errClosed() error { return core.Errorf(core.CodeUnavailable, "the store is closed") }

@@ -80,6 +80,13 @@ func apply(t testing.TB, m *Machine, entries ...Entry) [][]Outcome {
 	return outcomes
 }
 
+func flush(t testing.TB, m *Machine) {
+	t.Helper()
+	if err := m.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func verify(t testing.TB, m *Machine) {
 	t.Helper()
 	if err := m.Verify(context.Background()); err != nil {
@@ -110,6 +117,7 @@ func TestApply(t *testing.T) {
 	if core.CodeOf(got[3].Err) != core.CodeInternal {
 		t.Errorf("write from the past: %+v", got[3])
 	}
+	flush(t, m)
 	configuration, position, err := m.Configuration()
 	if err != nil || string(configuration) != "members" || position.ConfigIndex != 2 || position.RaftIndex != 4 || position.Seq != 1 {
 		t.Errorf("configuration %q at %+v, %v", configuration, position, err)
@@ -140,10 +148,9 @@ func TestAppliedEntriesAreSkipped(t *testing.T) {
 }
 
 func TestUnknownCommandStops(t *testing.T) {
-	m := open(t, Options{})
-	apply(t, m, identityEntry(t))
 	for _, data := range [][]byte{{99}, {}, {commandGroup, 200}, EncodeGroup([][]byte{[]byte("no record")})} {
-		m.failure = nil
+		m := open(t, Options{})
+		apply(t, m, identityEntry(t))
 		_, err := m.Apply([]Entry{group(2, encode(t, 1, "", put("a", 0))), {Index: 3, Term: 1, Data: data}})
 		if err == nil {
 			t.Fatalf("command %q was applied", data)
@@ -154,7 +161,7 @@ func TestUnknownCommandStops(t *testing.T) {
 		if _, again := m.Apply([]Entry{group(2, encode(t, 1, "", put("a", 0)))}); again == nil {
 			t.Fatal("the machine went on after a failure")
 		}
-		if err := m.Advance(7, 1); err == nil {
+		if err := m.Advance(7, 1, nil, 0); err == nil {
 			t.Fatal("the position moved after a failure")
 		}
 	}
@@ -187,10 +194,10 @@ func TestAdvance(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	m := openAt(t, path, Options{})
 	apply(t, m, identityEntry(t))
-	if err := m.Advance(10, 2); err != nil {
+	if err := m.Advance(10, 2, []byte("members"), 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Advance(5, 1); err != nil {
+	if err := m.Advance(5, 1, nil, 0); err != nil {
 		t.Fatal(err)
 	}
 	shut(t, m)
@@ -199,7 +206,7 @@ func TestAdvance(t *testing.T) {
 	if p := m.Position(); p.RaftIndex != 10 || p.RaftTerm != 2 {
 		t.Fatalf("at %+v", p)
 	}
-	if err := m.Advance(11, 2); err != nil {
+	if err := m.Advance(11, 2, []byte("others"), 1); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -226,7 +233,8 @@ func TestOpenTwice(t *testing.T) {
 func content(t testing.TB, m *Machine) string {
 	t.Helper()
 	var out strings.Builder
-	if err := m.view(func(tx *bolt.Tx) error {
+	flush(t, m)
+	if err := m.file.View(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
 			c := tx.Bucket(name).Cursor()
 			for key, value := c.First(); key != nil; key, value = c.Next() {

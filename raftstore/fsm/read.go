@@ -14,15 +14,15 @@ import (
 // Get reads an object as of record at; 0: now.
 func (m *Machine) Get(kind core.Kind, id string, at uint64) (core.Object, error) {
 	var object core.Object
-	err := m.view(func(tx *bolt.Tx) error {
-		p, err := m.find(tx, kind, id, at)
+	err := m.view(func(v *view) error {
+		p, err := v.find(string(kind), id, at)
 		if err != nil {
 			return err
 		}
 		if p.length == 0 {
 			return core.Errorf(core.CodeNotFound, "%s %q does not exist%s", kind, id, asOf(at)).WithObject(kind, id)
 		}
-		object, err = readObject(tx, kind, id, p)
+		object, err = v.object(kind, id, p)
 		return err
 	})
 	return object, err
@@ -36,29 +36,36 @@ func asOf(at uint64) string {
 }
 
 // find gives a pointer of length 0 if the object does not exist.
-func (m *Machine) find(tx *bolt.Tx, kind core.Kind, id string, at uint64) (pointer, error) {
-	key := objectKey(string(kind), id)
+func (v *view) find(kind, id string, at uint64) (pointer, error) {
 	if at == 0 {
-		value := tx.Bucket(bucketObjects).Get(key)
-		if value == nil {
-			return pointer{}, nil
-		}
-		p, ok := objectPointer(value)
-		if !ok {
-			return p, damaged("object %s/%s has a bad pointer", kind, id)
-		}
-		return p, nil
+		return v.now(kind, id)
 	}
-	if err := m.reached(at); err != nil {
+	if err := v.reached(at); err != nil {
 		return pointer{}, err
 	}
-	return version(tx.Bucket(bucketHistory).Cursor(), key, at)
+	if p, ok := v.newest(kind, id, at); ok {
+		return p, nil
+	}
+	return version(v.tx.Bucket(bucketHistory).Cursor(), objectKey(kind, id), at)
+}
+
+// fileObject finds an object of the file; length 0: there is none.
+func fileObject(tx *bolt.Tx, kind, id string) (pointer, error) {
+	value := tx.Bucket(bucketObjects).Get(objectKey(kind, id))
+	if value == nil {
+		return pointer{}, nil
+	}
+	p, ok := objectPointer(value)
+	if !ok {
+		return p, damaged("object %s/%s has a bad pointer", kind, id)
+	}
+	return p, nil
 }
 
 // reached refuses to read what is not there yet, on this replica.
-func (m *Machine) reached(at uint64) error {
-	if at > m.position.Seq {
-		return core.Errorf(core.CodeUnavailable, "this replica is at %d and cannot read as of %d yet", m.position.Seq, at)
+func (v *view) reached(at uint64) error {
+	if at > v.position.Seq {
+		return core.Errorf(core.CodeUnavailable, "this replica is at %d and cannot read as of %d yet", v.position.Seq, at)
 	}
 	return nil
 }
@@ -82,82 +89,22 @@ func version(c *bolt.Cursor, object []byte, at uint64) (pointer, error) {
 	return p, nil
 }
 
-func readObject(tx *bolt.Tx, kind core.Kind, id string, p pointer) (core.Object, error) {
-	value, ok := p.value(tx)
+func (v *view) object(kind core.Kind, id string, p pointer) (core.Object, error) {
+	value, ok := v.value(p)
 	if !ok {
 		return core.Object{}, damaged("object %s/%s points outside of record %d", kind, id, p.seq)
 	}
 	return core.Object{Kind: kind, ID: id, Seq: p.seq, Created: p.created, Value: bytes.Clone(value)}, nil
 }
 
-// List reads all objects of a kind whose id begins with prefix, by id, as of record at; 0: now.
-func (m *Machine) List(kind core.Kind, prefix string, at uint64) ([]core.Object, error) {
-	var objects []core.Object
-	add := func(tx *bolt.Tx, key []byte, p pointer) error {
-		object, err := readObject(tx, kind, string(key[len(kind)+1:]), p)
-		objects = append(objects, object)
-		return err
-	}
-	err := m.view(func(tx *bolt.Tx) error {
-		first := objectKey(string(kind), prefix)
-		if at == 0 {
-			return listNow(tx, first, add)
-		}
-		if err := m.reached(at); err != nil {
-			return err
-		}
-		return listThen(tx, first, at, add)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return objects, nil
-}
-
-func listNow(tx *bolt.Tx, first []byte, add func(*bolt.Tx, []byte, pointer) error) error {
-	c := tx.Bucket(bucketObjects).Cursor()
-	for key, value := c.Seek(first); bytes.HasPrefix(key, first); key, value = c.Next() {
-		p, ok := objectPointer(value)
-		if !ok {
-			return damaged("object %q has a bad pointer", key)
-		}
-		if err := add(tx, key, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// listThen jumps from object to object, however many versions each has.
-func listThen(tx *bolt.Tx, first []byte, at uint64, add func(*bolt.Tx, []byte, pointer) error) error {
-	c, seek := tx.Bucket(bucketHistory).Cursor(), tx.Bucket(bucketHistory).Cursor()
-	for key, _ := c.Seek(first); bytes.HasPrefix(key, first); {
-		object, _, ok := cutHistoryKey(key)
-		if !ok {
-			return damaged("history has a bad key %q", key)
-		}
-		p, err := version(seek, object, at)
-		if err != nil {
-			return err
-		}
-		if p.length > 0 && bytes.HasPrefix(object, first) { // a prefix with a zero byte matches no object
-			if err := add(tx, object, p); err != nil {
-				return err
-			}
-		}
-		key, _ = c.Seek(append(bytes.Clone(object), 1)) // behind every version: they have a 0 there
-	}
-	return nil
-}
-
 // Record reads one record.
 func (m *Machine) Record(seq uint64) (core.Record, error) {
 	var record core.Record
-	err := m.view(func(tx *bolt.Tx) error {
-		if seq == 0 || seq > m.position.Seq {
-			return core.Errorf(core.CodeNotFound, "record %d does not exist, the log has %d", seq, m.position.Seq)
+	err := m.view(func(v *view) error {
+		if seq == 0 || seq > v.position.Seq {
+			return core.Errorf(core.CodeNotFound, "record %d does not exist, the log has %d", seq, v.position.Seq)
 		}
-		raw := tx.Bucket(bucketRecords).Get(seqKey(seq))
+		raw := v.record(seq)
 		if raw == nil {
 			return damaged("record %d is missing", seq)
 		}
@@ -171,17 +118,13 @@ func (m *Machine) Record(seq uint64) (core.Record, error) {
 // Records reads up to limit records after the given one, and no more than fit in about maxBytes. The
 // epoch changes when an Install replaces the log under the reader's feet.
 func (m *Machine) Records(after uint64, limit, maxBytes int) (records []core.Record, epoch uint64, err error) {
-	err = m.view(func(tx *bolt.Tx) error {
-		epoch = m.epoch
-		c := tx.Bucket(bucketRecords).Cursor()
-		size := 0
-		for key, raw := c.Seek(seqKey(after + 1)); key != nil && len(records) < limit && size < maxBytes; key, raw = c.Next() {
-			seq := binary.BigEndian.Uint64(key)
-			if want := after + uint64(len(records)) + 1; seq != want {
-				return damaged("record %d is missing", want)
-			}
-			if seq > m.position.Seq {
-				break // committed, but Seq does not say so yet
+	err = m.view(func(v *view) error {
+		epoch = v.epoch
+		next := v.walk(after)
+		for seq, size := after+1, 0; seq <= v.position.Seq && len(records) < limit && size < maxBytes; seq++ {
+			raw := next()
+			if raw == nil {
+				return damaged("record %d is missing", seq)
 			}
 			record, err := audit.DecodeRecord(seq, bytes.Clone(raw))
 			if err != nil {
@@ -195,18 +138,36 @@ func (m *Machine) Records(after uint64, limit, maxBytes int) (records []core.Rec
 	return records, epoch, err
 }
 
+// walk gives the records after the given one, one with every call; nil for one that is missing.
+func (v *view) walk(after uint64) func() []byte {
+	c := v.tx.Bucket(bucketRecords).Cursor()
+	key, raw := c.Seek(seqKey(after + 1))
+	return func() []byte {
+		after++
+		if key == nil {
+			return v.record(after)
+		}
+		found := raw
+		if binary.BigEndian.Uint64(key) != after {
+			found = nil
+		}
+		key, raw = c.Next()
+		return found
+	}
+}
+
 // Tree gives read with a reader of tree nodes and the head of the tree.
 func (m *Machine) Tree(read func(nodes audit.Nodes, head core.TreeHead) error) error {
-	return m.view(func(tx *bolt.Tx) error {
-		nodes := func(level uint, index uint64) (core.Hash, error) { return treeNode(tx, level, index) }
-		return read(nodes, core.TreeHead{Origin: m.identity.Origin(), Size: m.position.Seq, Root: m.position.Root})
+	return m.view(func(v *view) error {
+		return read(v.node, core.TreeHead{Origin: v.identity.Origin(), Size: v.position.Seq, Root: v.position.Root})
 	})
 }
 
-// Configuration reads the newest configuration and the Raft position of one and the same moment.
+// Configuration reads the configuration and the Raft position that the file has: the state as it is
+// without Raft's log.
 func (m *Machine) Configuration() (configuration []byte, position Position, err error) {
-	err = m.view(func(tx *bolt.Tx) error {
-		configuration, position, err = snapshotOf(tx)
+	err = m.view(func(v *view) error {
+		configuration, position, err = snapshotOf(v.tx)
 		return err
 	})
 	return configuration, position, err

@@ -12,9 +12,13 @@ import (
 
 // Verify reads the whole file and computes anew all that can be computed from the records: hashes,
 // tree, root, objects, history, request ids. Nothing in the file is left out, and so a flipped bit
-// anywhere that matters is found. The machine goes on meanwhile.
+// anywhere that matters is found. What is only in memory is brought to the file first. The machine goes
+// on meanwhile.
 func (m *Machine) Verify(ctx context.Context) error {
-	return m.view(func(tx *bolt.Tx) error { return verifyAll(tx, ctx.Err) })
+	if err := m.Flush(); err != nil {
+		return err
+	}
+	return m.view(func(v *view) error { return verifyAll(v.tx, ctx.Err) })
 }
 
 // quickRecords is how many of the newest records verifyQuickly hashes.
