@@ -113,3 +113,61 @@ type RecoveryView struct {
 	Silent   []string      `json:"silent,omitempty"`   // targets that have not said yet what they have
 	Findings []Finding     `json:"findings"`
 }
+
+// Manifest says what a snapshot file has in it. The file is a zstd-compressed tar: the manifest, its
+// signature, the signed tree head, the state, then artifacts.
+type Manifest struct {
+	Format     int                `json:"format"`
+	Cluster    string             `json:"cluster"` // name
+	ClusterID  string             `json:"cluster_id"`
+	Generation uint64             `json:"generation"`
+	Head       TreeHead           `json:"head"` // of the audit log in the state, which is whole
+	Created    time.Time          `json:"created"`
+	Node       string             `json:"node"`           // that made it
+	Version    string             `json:"version"`        // of instard
+	Level      int                `json:"level"`          // of the stored formats
+	Keys       []string           `json:"keys,omitempty"` // public keys of the signers
+	State      Part               `json:"state"`
+	Artifacts  []SnapshotArtifact `json:"artifacts,omitempty"`
+	// Missing are artifacts that revisions in use need and that could not be had, with why.
+	Missing []MissingArtifact `json:"missing,omitempty"`
+}
+
+// Part is a part of a snapshot file.
+type Part struct {
+	Bytes  int64  `json:"bytes"`
+	Digest Digest `json:"digest"`
+}
+
+// SnapshotArtifact is an artifact in a snapshot, as the driver that runs it has exported it.
+type SnapshotArtifact struct {
+	Driver string `json:"driver"`
+	Digest Digest `json:"artifact"` // what revisions name it by
+	Part
+}
+
+// MissingArtifact is one that a snapshot lacks.
+type MissingArtifact struct {
+	Driver string `json:"driver"`
+	Digest Digest `json:"artifact"`
+	Reason string `json:"reason"`
+}
+
+// SnapshotFile is a snapshot in a bucket.
+type SnapshotFile struct {
+	Name  string    `json:"name"`
+	Bytes int64     `json:"bytes"`
+	Time  time.Time `json:"time"` // when it was taken, from its name
+	Seq   uint64    `json:"seq"`  // records in it, from its name
+}
+
+// SnapshotReport is what verifying a snapshot, or a drill with it, has shown.
+type SnapshotReport struct {
+	Manifest Manifest `json:"manifest"`
+	SignedBy []string `json:"signed_by,omitempty"` // known keys whose signatures verified
+	// Restored: the state was opened, and every record, the tree and all objects verified.
+	Restored bool     `json:"restored"`
+	Services int      `json:"services"`
+	Records  uint64   `json:"records"`
+	Took     Duration `json:"took"` // from the first byte to a state that could serve
+}
