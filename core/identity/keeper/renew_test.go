@@ -1,0 +1,120 @@
+package keeper_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/identity/ca"
+	"github.com/instarhq/instar/core/identity/keeper"
+)
+
+// renewing runs the loop in a bubble of fake time; asked gets the time since the beginning of every request.
+func renewing(t *testing.T, k *keeper.Keeper, authority *ca.CA, random float64, fail func(n int) error) (asked *[]time.Duration) {
+	t.Helper()
+	asked = &[]time.Duration{}
+	begin := time.Now()
+	r := keeper.Renewal{
+		Addresses: func() []string { return nil }, Logger: hclog.NewNullLogger(), Random: func() float64 { return random },
+		Sign: func(_ context.Context, csr []byte) (string, []string, error) {
+			*asked = append(*asked, time.Since(begin))
+			if err := fail(len(*asked)); err != nil {
+				return "", nil, err
+			}
+			issued, err := authority.SignNode(csr, "n1", time.Now())
+			return issued.PEM, []string{authority.PEM()}, err
+		},
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.Renew(ctx, r) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("the loop ended with %v", err)
+		}
+	})
+	return asked
+}
+
+const day = 24 * time.Hour
+
+func TestCertificateIsRenewedInTime(t *testing.T) {
+	for random, want := range map[float64]time.Duration{0: 45 * day, 0.999: 72 * day} {
+		synctest.Test(t, func(t *testing.T) {
+			authority := newCA(t, cluster)
+			k := member(t, authority, "n1", time.Now())
+			first := serial(t, k)
+			asked := renewing(t, k, authority, random, func(int) error { return nil })
+			time.Sleep(want - time.Hour)
+			if len(*asked) != 0 {
+				t.Fatalf("asked after %v already", *asked)
+			}
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			if len(*asked) != 1 || serial(t, k) == first {
+				t.Fatalf("asked %d times, serial %s, before %s", len(*asked), serial(t, k), first)
+			}
+			time.Sleep(want + time.Hour)
+			synctest.Wait()
+			if len(*asked) != 2 {
+				t.Errorf("asked %d times after two lives", len(*asked))
+			}
+		})
+	}
+}
+
+func TestRenewalIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		authority := newCA(t, cluster)
+		k := member(t, authority, "n1", time.Now())
+		first := serial(t, k)
+		asked := renewing(t, k, authority, 0, func(n int) error {
+			if n <= 12 {
+				return core.Errorf(core.CodeUnavailable, "there is no leader")
+			}
+			return nil
+		})
+		time.Sleep(46 * day)
+		synctest.Wait()
+		if len(*asked) != 13 || serial(t, k) == first {
+			t.Fatalf("asked %d times", len(*asked))
+		}
+		for i := 1; i < len(*asked); i++ {
+			wait := (*asked)[i] - (*asked)[i-1]
+			if want := min(10*time.Second<<(i-1), 10*time.Minute); wait != want {
+				t.Errorf("wait %d is %s, want %s", i, wait, want)
+			}
+		}
+	})
+}
+
+// A node that joins while the loop runs is taken care of, and one whose clock jumps over the due time.
+func TestRenewalBeginsWithTheJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		authority := newCA(t, cluster)
+		k := open(t, t.TempDir())
+		var ahead atomic.Int64
+		k.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+		asked := renewing(t, k, authority, 0, func(int) error { return nil })
+		time.Sleep(30 * day)
+		install(t, k, authority, "n1", time.Now())
+		time.Sleep(44 * day)
+		synctest.Wait()
+		if len(*asked) != 0 {
+			t.Fatalf("asked after %v", *asked)
+		}
+		ahead.Store(int64(2 * day))
+		time.Sleep(15 * time.Minute)
+		synctest.Wait()
+		if len(*asked) == 0 {
+			t.Error("the clock's jump was not seen")
+		}
+	})
+}
