@@ -21,6 +21,21 @@ type Checkpoint struct {
 	Reason  string    `json:"reason,omitempty"`
 }
 
+// Point names a point of the log: a checkpoint, a record, or a time. Exactly one is set.
+type Point struct {
+	Checkpoint string    `json:"checkpoint,omitempty"`
+	Seq        uint64    `json:"seq,omitempty"`
+	Time       time.Time `json:"time,omitzero"`
+}
+
+// Return is what going back to a point does, or did.
+type Return struct {
+	Applied
+	Seq uint64 `json:"seq"` // the state after this record
+	// Newer are services that did not exist then. They stay, unless they are to be deleted.
+	Newer []string `json:"newer,omitempty"`
+}
+
 // Schedule makes snapshots by itself, on the leader.
 type Schedule struct {
 	Format    int      `json:"format"`

@@ -18,7 +18,13 @@ func (o *Operations) Apply(ctx context.Context, meta core.Meta, set core.Set, ex
 	if err != nil {
 		return core.Applied{}, err
 	}
+	return o.applySet(ctx, meta, set, expect, "apply")
+}
+
+// applySet is Apply for a set that is normalised and pinned; reason is that of the rollouts.
+func (o *Operations) applySet(ctx context.Context, meta core.Meta, set core.Set, expect map[string]uint64, reason string) (core.Applied, error) {
 	var applied core.Applied
+	var err error
 	applied.Receipt, err = o.state.Update(ctx, meta, func(tx *state.Tx) error {
 		plan := core.Plan{}
 		applied.Rollouts, applied.Plan = nil, &plan
@@ -43,7 +49,7 @@ func (o *Operations) Apply(ctx context.Context, meta core.Meta, set core.Set, ex
 		w := writer{budget: maxBytes}
 		w.reset(o.now())
 		for i := range set.Services {
-			begun, err := w.applyService(tx, &set.Services[i], &plan.Services[i], set.Configs)
+			begun, err := w.applyService(tx, &set.Services[i], &plan.Services[i], set.Configs, reason)
 			if err != nil {
 				return err
 			}
@@ -113,7 +119,7 @@ func (o *Operations) unchanged(ctx context.Context, tx *state.Tx, name string, s
 }
 
 // applyService writes what a plan says of one service, and returns the rollouts that it begins.
-func (w *writer) applyService(tx *state.Tx, d *core.Declared, sp *core.ServicePlan, configs []core.Config) ([]string, error) {
+func (w *writer) applyService(tx *state.Tx, d *core.Declared, sp *core.ServicePlan, configs []core.Config, reason string) ([]string, error) {
 	if sp.Action == core.ActionNone {
 		return nil, nil
 	}
@@ -133,7 +139,7 @@ func (w *writer) applyService(tx *state.Tx, d *core.Declared, sp *core.ServicePl
 	if sp.Action == core.ActionScale {
 		change, err = rollout.Scale(view, d.Count)
 	} else {
-		change, err = rollout.Begin(view, rollout.Start{To: sp.To, Count: d.Count, Kind: core.RolloutDeploy, Reason: "apply"}, w.now)
+		change, err = rollout.Begin(view, rollout.Start{To: sp.To, Count: d.Count, Kind: core.RolloutDeploy, Reason: reason}, w.now)
 	}
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type OperationsConfig struct {
 	State    *state.State
 	Schemas  spec.Schemas // of the published drivers; nil: those in State
 	Resolver Resolver
+	History  History          // for checkpoints; nil: they are CodeUnsupported
 	Now      func() time.Time // nil: time.Now
 }
 
@@ -32,12 +33,13 @@ type Operations struct {
 	state    *state.State
 	schemas  spec.Schemas
 	resolver Resolver
+	history  History
 	now      func() time.Time
 }
 
 // NewOperations makes the verbs.
 func NewOperations(config OperationsConfig) *Operations {
-	o := &Operations{state: config.State, schemas: config.Schemas, resolver: config.Resolver, now: config.Now}
+	o := &Operations{state: config.State, schemas: config.Schemas, resolver: config.Resolver, history: config.History, now: config.Now}
 	if o.schemas == nil {
 		o.schemas = published{o.state}
 	}

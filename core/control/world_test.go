@@ -106,7 +106,7 @@ func newWorldWithBudget(t *testing.T, budget int) *world {
 		failing: map[string]*core.Failure{}, missing: map[string]bool{}, planes: map[string]core.Route{}, quietFor: map[string]bool{},
 	}
 	w.state = state.New(w.store)
-	w.ops = control.NewOperations(control.OperationsConfig{State: w.state, Resolver: w})
+	w.ops = control.NewOperations(control.OperationsConfig{State: w.state, Resolver: w, History: w.store})
 	var group sync.WaitGroup
 	group.Go(func() { _ = w.state.Run(ctx) })
 	w.must(w.state.Ready(ctx))
