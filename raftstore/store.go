@@ -56,9 +56,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
-	s := &Store{config: config, failed: make(chan error, 1), queue: newQueue(config.Now, config.Node)}
-	s.leader.init()
-	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	s := newStore(config)
 	alone, err := s.openFiles()
 	if err == nil {
 		err = s.start()
@@ -70,6 +68,13 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func newStore(config Config) *Store {
+	s := &Store{config: config, failed: make(chan error, 1), queue: newQueue(config.Now, config.Node)}
+	s.leader.init()
+	s.stopping, s.stop = context.WithCancelCause(context.Background())
+	return s
 }
 
 // openFiles opens all files, and bootstraps if they are empty.
@@ -211,10 +216,15 @@ func (s *Store) shutdownRaft() error {
 	s.raftStopped = true
 	s.raftMu.Unlock()
 	if r == nil {
-		return nil
+		if s.transport == nil {
+			return nil
+		}
+		return closeTransport(s.transport)
 	}
+	future := r.Shutdown()
+	err := closeTransport(s.transport) // ends requests to nodes that do not answer, which Raft waits for
 	ended := make(chan error, 1)
-	go func() { ended <- r.Shutdown().Error() }()
+	go func() { ended <- errors.Join(err, future.Error()) }()
 	select {
 	case err := <-ended:
 		return err
@@ -240,9 +250,6 @@ func (s *Store) Close() error {
 		s.work.Wait()
 		if s.config.Forward != nil {
 			errs = append(errs, s.config.Forward.Close())
-		}
-		if s.transport != nil {
-			errs = append(errs, closeTransport(s.transport))
 		}
 		if s.log != nil {
 			errs = append(errs, s.log.Close())

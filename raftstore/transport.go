@@ -1,7 +1,9 @@
 package raftstore
 
 import (
+	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,39 +32,70 @@ func NewTransport(layer raft.StreamLayer, logger hclog.Logger) raft.Transport {
 		logger = hclog.NewNullLogger()
 	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream: boundedLayer{layer}, MaxPool: connectionPool, Timeout: rpcPatience,
+		Stream: &boundedLayer{StreamLayer: layer}, MaxPool: connectionPool, Timeout: rpcPatience,
 		Logger: logger.Named("transport"), MsgpackUseNewTimeFormat: true,
 	})
 	transport.TimeoutScale = snapshotSlice
 	return transport
 }
 
-// boundedLayer bounds what the layer's connections may take.
-type boundedLayer struct{ raft.StreamLayer }
+// boundedLayer bounds what the layer's connections may take, and ends them all when it is closed: Raft
+// would wait for those whose peer is silent.
+type boundedLayer struct {
+	raft.StreamLayer
+
+	mu     sync.Mutex
+	closed bool
+	open   map[*boundedConn]struct{}
+}
 
 // Accept implements net.Listener.
-func (l boundedLayer) Accept() (net.Conn, error) {
+func (l *boundedLayer) Accept() (net.Conn, error) {
 	conn, err := l.StreamLayer.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return bound(conn), nil
+	return l.bound(conn)
 }
 
 // Dial implements raft.StreamLayer.
-func (l boundedLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+func (l *boundedLayer) Dial(address raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
 	conn, err := l.StreamLayer.Dial(address, min(timeout, dialPatience))
 	if err != nil {
 		return nil, err
 	}
-	return bound(conn), nil
+	return l.bound(conn)
 }
 
-func bound(conn net.Conn) net.Conn {
+// Close implements net.Listener.
+func (l *boundedLayer) Close() error {
+	err := l.StreamLayer.Close()
+	l.mu.Lock()
+	l.closed = true
+	open := l.open
+	l.open = nil
+	l.mu.Unlock()
+	for conn := range open {
+		_ = conn.Conn.Close() // whoever uses it finds out
+	}
+	return err
+}
+
+func (l *boundedLayer) bound(conn net.Conn) (net.Conn, error) {
 	if tcp, ok := underlying(conn).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAliveConfig(keepAlive) // a connection that has ended says so at its first use
 	}
-	return &boundedConn{Conn: conn}
+	c := &boundedConn{Conn: conn, layer: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
+	if l.open == nil {
+		l.open = make(map[*boundedConn]struct{})
+	}
+	l.open[c] = struct{}{}
+	return c, nil
 }
 
 // underlying looks through TLS.
@@ -80,7 +113,16 @@ func underlying(conn net.Conn) net.Conn {
 // which may be hours; a peer that has vanished in the middle would be waited for as long.
 type boundedConn struct {
 	net.Conn
+	layer *boundedLayer
 	until time.Time // Raft's deadline; zero: none. Used by the one goroutine that owns the connection
+}
+
+// Close implements net.Conn.
+func (c *boundedConn) Close() error {
+	c.layer.mu.Lock()
+	delete(c.layer.open, c)
+	c.layer.mu.Unlock()
+	return c.Conn.Close()
 }
 
 // SetDeadline implements net.Conn.
