@@ -12,6 +12,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
+	"github.com/instarhq/instar/core/snapshot/container"
 )
 
 // Scratch restores a state into an empty directory, as a new cluster would, and says what came out.
@@ -124,7 +125,7 @@ func (f *bucketFile) Close() error { return errors.Join(f.ReadCloser.Close(), f.
 // checks every record, the tree over them, and every object.
 func (k *Keeper) Verify(ctx context.Context, r io.Reader, trust audit.Trust, deep bool) (core.SnapshotReport, error) {
 	began := k.Maker.Now()
-	snapshot, err := Open(r, trust)
+	snapshot, err := container.Open(r, trust)
 	if err != nil {
 		return core.SnapshotReport{}, err
 	}
@@ -145,7 +146,7 @@ func (k *Keeper) Verify(ctx context.Context, r io.Reader, trust audit.Trust, dee
 	return report, nil
 }
 
-func (k *Keeper) restore(ctx context.Context, snapshot *Reader, report *core.SnapshotReport) error {
+func (k *Keeper) restore(ctx context.Context, snapshot *container.Reader, report *core.SnapshotReport) error {
 	if err := os.MkdirAll(k.Maker.TempDir, 0o700); err != nil {
 		return fmt.Errorf("drill: %w", err)
 	}

@@ -1,32 +1,19 @@
 package snapshot
 
 import (
-	"archive/tar"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/instarhq/instar/core"
-	"github.com/instarhq/instar/core/audit"
-)
-
-// Names of the parts in a file.
-const (
-	manifestName  = "manifest.json"
-	signatureName = "manifest.sig"
-	headName      = "checkpoint"
-	stateName     = "state"
-	artifactDir   = "artifacts/"
+	"github.com/instarhq/instar/core/snapshot/container"
 )
 
 // State writes the whole state of a moment, and says which.
@@ -70,7 +57,7 @@ func (m *Maker) Write(ctx context.Context, w io.Writer, withArtifacts bool, prog
 	manifest := m.Manifest()
 	manifest.Format, manifest.Created, manifest.Keys = core.Format, m.Now().UTC().Round(0), m.Keys
 	progress("collecting the state")
-	manifest.State, err = spool(filepath.Join(dir, stateName), func(w io.Writer) error {
+	manifest.State, err = spool(filepath.Join(dir, "state"), func(w io.Writer) error {
 		manifest.Head, err = m.State.Snapshot(ctx, w)
 		return err
 	})
@@ -84,7 +71,7 @@ func (m *Maker) Write(ctx context.Context, w io.Writer, withArtifacts bool, prog
 		}
 	}
 	progress("writing")
-	return manifest, m.pack(ctx, w, dir, &manifest, files)
+	return manifest, container.Write(ctx, w, &manifest, m.Signers, filepath.Join(dir, "state"), files)
 }
 
 // collect exports the artifacts. One that cannot be had is noted, and no reason to have no snapshot.
@@ -107,101 +94,6 @@ func (m *Maker) collect(ctx context.Context, dir string, manifest *core.Manifest
 		files = append(files, file)
 	}
 	return files, nil
-}
-
-// pack writes the file.
-func (m *Maker) pack(ctx context.Context, w io.Writer, dir string, manifest *core.Manifest, files []string) error {
-	text, err := json.MarshalIndent(manifest, "", "  ")
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	text = append(text, '\n')
-	signature, err := m.sign(text)
-	if err != nil {
-		return err
-	}
-	head, err := audit.SignCheckpoint(manifest.Head, m.Signers...)
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	compressed, err := zstd.NewWriter(&interruptible{ctx, w}, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return fmt.Errorf("snapshot: %w", err)
-	}
-	out := tarWriter{tar: tar.NewWriter(compressed), at: manifest.Created}
-	out.bytes(manifestName, text)
-	out.bytes(signatureName, []byte(signature))
-	out.bytes(headName, []byte(head))
-	out.file(stateName, filepath.Join(dir, stateName), manifest.State.Bytes)
-	for i, a := range manifest.Artifacts {
-		out.file(artifactName(a.Driver, a.Digest), files[i], a.Bytes)
-	}
-	if out.err == nil {
-		out.err = out.tar.Close()
-	}
-	if err := compressed.Close(); out.err == nil {
-		out.err = err
-	}
-	if out.err != nil {
-		return fmt.Errorf("snapshot: %w", out.err)
-	}
-	return nil
-}
-
-func artifactName(driver string, digest core.Digest) string {
-	return artifactDir + driver + "/" + strings.ReplaceAll(string(digest), ":", "-")
-}
-
-// signedText is what the signature of a manifest is over.
-func signedText(manifest []byte) string {
-	return "instar snapshot manifest\n" + string(core.DigestBytes(manifest)) + "\n"
-}
-
-func (m *Maker) sign(manifest []byte) (string, error) {
-	if len(m.Signers) == 0 {
-		return signedText(manifest), nil
-	}
-	signed, err := note.Sign(&note.Note{Text: signedText(manifest)}, m.Signers...)
-	if err != nil {
-		return "", fmt.Errorf("sign the snapshot: %w", err)
-	}
-	return string(signed), nil
-}
-
-// tarWriter writes entries until the first error.
-type tarWriter struct {
-	tar *tar.Writer
-	at  time.Time
-	err error
-}
-
-func (t *tarWriter) header(name string, size int64) {
-	if t.err == nil {
-		t.err = t.tar.WriteHeader(&tar.Header{
-			Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, ModTime: t.at.Truncate(time.Second), Format: tar.FormatPAX,
-		})
-	}
-}
-
-func (t *tarWriter) bytes(name string, data []byte) {
-	t.header(name, int64(len(data)))
-	if t.err == nil {
-		_, t.err = t.tar.Write(data)
-	}
-}
-
-func (t *tarWriter) file(name, path string, size int64) {
-	t.header(name, size)
-	if t.err != nil {
-		return
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.err = err
-		return
-	}
-	_, t.err = io.Copy(t.tar, f)
-	_ = f.Close() // only read
 }
 
 // spool writes a part to a file and measures it.
@@ -228,17 +120,4 @@ func (c *counter) Write(data []byte) (int, error) {
 	n, err := c.w.Write(data)
 	c.n += int64(n)
 	return n, err
-}
-
-// interruptible is a writer that fails when its context has ended.
-type interruptible struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (i *interruptible) Write(data []byte) (int, error) {
-	if err := i.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return i.w.Write(data)
 }

@@ -1,4 +1,4 @@
-package snapshot
+package container
 
 import (
 	"archive/tar"
