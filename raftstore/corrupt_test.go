@@ -39,18 +39,7 @@ func damagedDir(t *testing.T) (files map[string][]byte, records []core.Record) {
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	files = make(map[string][]byte)
-	err = filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		name, _ := filepath.Rel(dir, path)
-		files[name], err = os.ReadFile(path)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	files = readFiles(t, dir)
 	return files, records
 }
 
@@ -140,6 +129,12 @@ func hintOf(err error) string {
 
 func TestFlippedBitsAreFound(t *testing.T) {
 	files, records := damagedDir(t)
+	damage(t, files, records)
+}
+
+// damage flips bits in each of the files.
+func damage(t *testing.T, files map[string][]byte, records []core.Record) {
+	t.Helper()
 	for name, data := range files {
 		used := len(bytes.TrimRight(data, "\x00"))
 		if used == 0 {

@@ -48,6 +48,7 @@ func withSum(entry *raft.Log) raft.Log {
 // followers from electing another.
 type durableLog struct {
 	*wal.WAL
+	meta  *logMeta
 	stall time.Duration
 	fail  func(error)
 	keep  func() uint64 // entries behind it are not dropped from the log's beginning; nil: all may be
@@ -70,7 +71,12 @@ func (l *durableLog) StoreLogs(entries []*raft.Log) error {
 		sealed[i] = withSum(entry)
 		pointers[i] = &sealed[i]
 	}
-	return l.watch("append to the log", func() error { return l.WAL.StoreLogs(pointers) })
+	return l.watch("append to the log", func() error {
+		if err := l.WAL.StoreLogs(pointers); err != nil || len(entries) == 0 {
+			return err
+		}
+		return l.meta.noteBegun(entries[0].Index)
+	})
 }
 
 // GetLog implements raft.LogStore.
@@ -78,8 +84,16 @@ func (l *durableLog) GetLog(index uint64, entry *raft.Log) error {
 	if err := l.WAL.GetLog(index, entry); err != nil {
 		return err
 	}
+	if entry.Index != index {
+		return errChecksum
+	}
+	return checkSum(entry)
+}
+
+// checkSum checks an entry as it is stored, and takes the checksum off it.
+func checkSum(entry *raft.Log) error {
 	cut := len(entry.Extensions) - sumSize
-	if cut < 0 || entry.Index != index || entrySum(entry, entry.Extensions[:cut]) != binary.BigEndian.Uint32(entry.Extensions[cut:]) {
+	if cut < 0 || entrySum(entry, entry.Extensions[:cut]) != binary.BigEndian.Uint32(entry.Extensions[cut:]) {
 		return errChecksum
 	}
 	if entry.Extensions = entry.Extensions[:cut]; cut == 0 {

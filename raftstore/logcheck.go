@@ -16,7 +16,8 @@ import (
 
 // openCheckedLog opens Raft's log and makes sure that it and the state fit together: entries that the
 // state has applied may be gone from the log's beginning, never from its end. raft-wal takes a damaged
-// end for a write that a crash has cut short, and drops it without a word; the state knows better.
+// end for a write that a crash has cut short, and drops it without a word; the state may know better, but
+// it is a little behind; hence tidyTail.
 func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(error)) (log *durableLog, err error) {
 	path := d.file(raftDir)
 	damaged := func(format string, args ...any) error {
@@ -32,6 +33,12 @@ func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(err
 	if err != nil {
 		return nil, err
 	}
+	switch err := tidyTail(path, meta); {
+	case core.CodeOf(err) == core.CodeCorrupt:
+		return nil, damaged("%w", err)
+	case err != nil:
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	if err := finishTail(path, meta, config.segmentBytes); err != nil {
 		return nil, damaged("%w", err)
 	}
@@ -42,7 +49,7 @@ func openCheckedLog(d *dir, position fsm.Position, config *Config, fail func(err
 		}
 		return nil, damaged("%w", err)
 	}
-	log = &durableLog{WAL: files, stall: config.DiskStall, fail: fail}
+	log = &durableLog{WAL: files, meta: meta, stall: config.DiskStall, fail: fail}
 	if err := checkLog(log, position); err != nil {
 		return nil, errors.Join(damaged("%w", err), log.Close())
 	}

@@ -27,6 +27,7 @@ type logMeta struct {
 
 	mu      sync.Mutex
 	content metaContent
+	begun   uint64 // see tailKey
 }
 
 var _ types.MetaStore = (*logMeta)(nil)
@@ -145,7 +146,11 @@ func replaceFile(path string, data []byte) error {
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(path string) error {
+	folder, err := os.Open(path)
 	if err != nil {
 		return err
 	}
