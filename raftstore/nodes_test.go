@@ -52,7 +52,12 @@ func newNodes(t *testing.T, size int, tune func(*Config)) *nodes {
 	return c
 }
 
-func (c *nodes) open(name string, layer *layer, listener net.Listener, config Config) *node {
+func (c *nodes) open(name string, layer *layer, listener net.Listener, config Config) {
+	c.t.Helper()
+	c.running[name] = c.make(name, layer, listener, config)
+}
+
+func (c *nodes) make(name string, layer *layer, listener net.Listener, config Config) *node {
 	c.t.Helper()
 	if c.dirs[name] == "" {
 		c.dirs[name] = c.t.TempDir()
@@ -69,7 +74,6 @@ func (c *nodes) open(name string, layer *layer, listener net.Listener, config Co
 	}
 	n := &node{Store: store, listener: listener}
 	n.served = c.network.serve(listener, name, &forward.Server{Handler: store.Handler()})
-	c.running[name] = n
 	return n
 }
 
@@ -77,13 +81,19 @@ func (c *nodes) open(name string, layer *layer, listener net.Listener, config Co
 func (c *nodes) start(name string, moved bool) *node {
 	c.t.Helper()
 	layer, listener := c.network.listen(c.t, name, moved)
-	return c.open(name, layer, listener, Config{Join: true})
+	c.open(name, layer, listener, Config{Join: true})
+	return c.running[name]
 }
 
 func (c *nodes) stop(name string) {
 	c.t.Helper()
 	n := c.running[name]
 	delete(c.running, name)
+	c.end(name, n)
+}
+
+func (c *nodes) end(name string, n *node) {
+	c.t.Helper()
 	_ = n.listener.Close()
 	if err := n.Close(); err != nil {
 		c.t.Errorf("close %s: %v", name, err)
