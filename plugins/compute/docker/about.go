@@ -1,0 +1,81 @@
+package docker
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+// about is what an engine says of itself; the zero about is of one that was never reached.
+type about struct {
+	known      bool
+	podman     bool
+	selinux    bool
+	attributes map[string]string
+	capacity   sdk.Resources
+}
+
+// learn asks the engine what it is.
+func (t *target) learn(ctx context.Context) error {
+	var version client.ServerVersionResult
+	var info system.Info
+	err := t.engine.ask(ctx, askFor, "ask for the version", func(ctx context.Context, api *client.Client) (err error) {
+		version, err = api.ServerVersion(ctx, client.ServerVersionOptions{})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var negotiated string
+	err = t.engine.ask(ctx, askFor, "ask for the system", func(ctx context.Context, api *client.Client) error {
+		result, err := api.Info(ctx, client.InfoOptions{})
+		info, negotiated = result.Info, api.ClientVersion()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a := about{known: true, capacity: sdk.Resources{CPU: int64(info.NCPU) * 1000, Memory: info.MemTotal}}
+	name := "Docker"
+	for _, c := range version.Components {
+		if strings.HasPrefix(c.Name, "Podman") {
+			a.podman, name = true, "Podman"
+		}
+	}
+	for _, option := range info.SecurityOptions {
+		a.selinux = a.selinux || strings.HasPrefix(option, "name=selinux")
+	}
+	a.attributes = map[string]string{
+		"engine": name + " " + version.Version, "api": negotiated, "kernel": info.KernelVersion, "storage": info.Driver,
+		"cgroup": info.CgroupVersion, "os": info.OperatingSystem, "logging": info.LoggingDriver,
+	}
+	if !a.podman { // which has no daemon that containers could depend on
+		a.attributes["live_restore"] = strconv.FormatBool(info.LiveRestoreEnabled)
+	}
+	t.mu.Lock()
+	t.about = a
+	t.mu.Unlock()
+	return nil
+}
+
+func (t *target) said() about {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.about
+}
+
+// isPodman asks if it is not known yet.
+func (t *target) isPodman(ctx context.Context) bool {
+	if a := t.said(); a.known {
+		return a.podman
+	}
+	if err := t.learn(ctx); err != nil {
+		return false // the call that needs to know finds out why
+	}
+	return t.said().podman
+}

@@ -1,0 +1,78 @@
+package docker_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+
+	"github.com/instarhq/instar/plugins/compute/docker"
+	"github.com/instarhq/instar/plugins/compute/docker/dockertest"
+	"github.com/instarhq/instar/sdk"
+	"github.com/instarhq/instar/sdk/sdktest"
+)
+
+func TestConformance(t *testing.T) {
+	needEngine(t)
+	sdktest.Compute(t, func(t sdktest.T) sdktest.ComputeFixture {
+		return fixture(t, engine, func(_ sdktest.T, d *docker.Driver) sdk.Compute { return d })
+	})
+}
+
+func TestConformanceOverGRPC(t *testing.T) {
+	needEngine(t)
+	sdktest.Compute(t, func(t sdktest.T) sdktest.ComputeFixture {
+		return fixture(t, engine, func(t sdktest.T, d *docker.Driver) sdk.Compute { return sdktest.ServeCompute(t, d) })
+	})
+}
+
+// needEngine skips a test for a user who cannot run an engine: dockerd needs root.
+func needEngine(t *testing.T) {
+	t.Helper()
+	if engine == nil {
+		t.Skip(dockertest.ErrNotRoot)
+	}
+}
+
+// targetOf is the configuration of a target at an engine.
+func targetOf(e *dockertest.Engine, more string) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"endpoint": %q, "address": %q%s}`, e.Endpoint, e.Address, more))
+}
+
+// fixture is a driver with a state directory and a cluster of its own, as the suite sees it through wrap.
+func fixture(t sdktest.T, e *dockertest.Engine, wrap func(sdktest.T, *docker.Driver) sdk.Compute) sdktest.ComputeFixture {
+	dir := t.TempDir()
+	req := sdk.ConfigureRequest{
+		Target: "local", Node: "n1", Cluster: "conformance-" + dir, Generation: 2, StateDir: dir, Config: targetOf(e, ""),
+	}
+	var current *docker.Driver
+	open := func(t sdktest.T) sdk.Compute {
+		if current != nil {
+			if err := current.Close(context.Background()); err != nil {
+				t.Fatalf("Close: %v", err)
+			}
+		}
+		current = docker.New()
+		d := wrap(t, current)
+		if err := d.Configure(context.Background(), req); err != nil {
+			t.Fatalf("Configure: %v", err)
+		}
+		return d
+	}
+	driver := open(t)
+	t.Cleanup(func() {
+		if err := current.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return sdktest.ComputeFixture{
+		Driver: driver, Configure: req, Reopen: open, Mounts: true,
+		Artifact: sdk.Artifact{Source: image},
+		Gone:     sdk.Artifact{Source: "sha256:" + fmt.Sprintf("%064d", 0)},
+		Config:   json.RawMessage(`{"command": ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]}`),
+		Exits:    json.RawMessage(`{"command": ["sh", "-c", "exit 3"]}`),
+		Talks: json.RawMessage(`{"command": ["sh", "-c",
+			"for n in 1 2 3 4 5; do echo out $n; done; echo err 1 >&2; trap 'exit 0' TERM; sleep 3600 & wait"]}`),
+		Ports: []sdk.Port{{Name: "http"}, {Name: "admin-api"}},
+	}
+}

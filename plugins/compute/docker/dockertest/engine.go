@@ -1,0 +1,252 @@
+package dockertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// startWithin is how long dockerd may take on a busy machine.
+const startWithin = 90 * time.Second
+
+// Engine is a private dockerd.
+type Engine struct {
+	Dir      string // everything it has
+	Endpoint string // "unix:///…/docker.sock"
+	Address  string // where its containers' ports are published
+	Gateway  string // the test's own address, as the engine sees it
+	API      *client.Client
+
+	options []string
+	net     *network
+	mu      sync.Mutex
+	process *process
+}
+
+// process is one run of dockerd.
+type process struct {
+	pid   int
+	ended chan struct{} // closed at its end
+}
+
+// ErrNotRoot says that this user cannot run an engine.
+var ErrNotRoot = errors.New("dockerd needs root")
+
+// Start starts an engine with further options of dockerd. Its Stop removes everything again.
+func Start(ctx context.Context, options ...string) (_ *Engine, err error) {
+	if os.Geteuid() != 0 {
+		return nil, ErrNotRoot
+	}
+	dir, err := os.MkdirTemp("", "instar-dockerd-")
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{Dir: dir, Endpoint: "unix://" + filepath.Join(dir, "docker.sock"), options: options}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Stop())
+		}
+	}()
+	if e.net, err = newNetwork(ctx); err != nil {
+		return nil, err
+	}
+	e.Address, e.Gateway = e.net.inside, e.net.outside
+	if e.API, err = client.New(client.WithHost(e.Endpoint)); err != nil {
+		return nil, err
+	}
+	return e, e.Run(ctx)
+}
+
+// Run starts dockerd again after Kill or Terminate, and returns when it answers.
+func (e *Engine) Run(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.process != nil {
+		return errors.New("dockerd runs already")
+	}
+	log, err := os.OpenFile(filepath.Join(e.Dir, "dockerd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the child has its own
+	// A dockerd that was killed leaves it, and a number in it that may be another process's by now.
+	pidfile := filepath.Join(e.Dir, "dockerd.pid")
+	if err := os.RemoveAll(pidfile); err != nil {
+		return err
+	}
+	args := append([]string{
+		"--net=" + e.net.file(), "dockerd", "--host", e.Endpoint, "--pidfile", pidfile, "--log-level", "warn",
+		"--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
+		"--insecure-registry", subnet, "--shutdown-timeout", "5",
+	}, e.options...)
+	cmd := exec.Command("nsenter", args...) //nolint:noctx // it outlives the call
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	p := &process{ended: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The kernel sends the death signal when the thread ends that has started the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // how it ends is the test's affair
+			close(p.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return fmt.Errorf("start dockerd: %w", err)
+	}
+	p.pid, e.process = cmd.Process.Pid, p
+	return e.awaitAnswer(ctx, p)
+}
+
+func (e *Engine) awaitAnswer(ctx context.Context, p *process) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		asking, done := context.WithTimeout(ctx, 2*time.Second)
+		_, err := e.API.Ping(asking, client.PingOptions{})
+		done()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.ended:
+			return fmt.Errorf("dockerd has ended: %s", e.Log())
+		case <-ctx.Done():
+			return fmt.Errorf("dockerd does not answer within %s (%w): %s", startWithin, err, e.Log())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Log returns the end of what dockerd has logged.
+func (e *Engine) Log() string {
+	data, err := os.ReadFile(filepath.Join(e.Dir, "dockerd.log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(data[max(0, len(data)-4096):])
+}
+
+// Kill ends dockerd as a crash would. Its containers run on.
+func (e *Engine) Kill() error { return e.end(syscall.SIGKILL) }
+
+// Terminate ends dockerd as a restart of its service would. Without the option --live-restore it ends its
+// containers, too.
+func (e *Engine) Terminate() error { return e.end(syscall.SIGTERM) }
+
+func (e *Engine) end(sig syscall.Signal) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.process
+	if p == nil {
+		return nil
+	}
+	if err := syscall.Kill(p.pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(60 * time.Second):
+		return fmt.Errorf("dockerd has not ended 60s after %v", sig)
+	}
+	e.process = nil
+	return nil
+}
+
+// Freeze makes dockerd hang until Thaw.
+func (e *Engine) Freeze() error { return e.signal(syscall.SIGSTOP) }
+
+// Thaw ends what Freeze has begun.
+func (e *Engine) Thaw() error { return e.signal(syscall.SIGCONT) }
+
+func (e *Engine) signal(sig syscall.Signal) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.process == nil {
+		return errors.New("dockerd does not run")
+	}
+	return syscall.Kill(e.process.pid, sig)
+}
+
+// Stop ends the engine and everything that it has started, and removes everything that it has made.
+func (e *Engine) Stop() error {
+	var errs []error
+	if e.API != nil {
+		_ = e.signal(syscall.SIGCONT) // fails if it does not run
+		errs = append(errs, e.end(syscall.SIGTERM), e.API.Close())
+	}
+	errs = append(errs, killBelow(e.Dir), unmountBelow(e.Dir))
+	if e.net != nil {
+		errs = append(errs, e.net.remove())
+	}
+	return errors.Join(append(errs, os.RemoveAll(e.Dir))...)
+}
+
+// killBelow ends shims and whatever else was started for a directory, by pid.
+func killBelow(dir string) error {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		left := 0
+		entries, err := os.ReadDir("/proc")
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			var pid int
+			if _, err := fmt.Sscan(entry.Name(), &pid); err != nil || pid == os.Getpid() {
+				continue
+			}
+			line, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+			if err == nil && strings.Contains(string(line), dir+"/") {
+				left++
+				killTree(pid)
+			}
+		}
+		if left == 0 {
+			return nil
+		}
+		pause := time.NewTimer(20 * time.Millisecond)
+		<-pause.C
+	}
+	return fmt.Errorf("processes of %s do not end", dir)
+}
+
+// killTree kills a process and its children first: those of a shim are its containers.
+func killTree(pid int) {
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid)) // gone, or none
+	for child := range strings.FieldsSeq(string(children)) {
+		var n int
+		if _, err := fmt.Sscan(child, &n); err == nil {
+			killTree(n)
+		}
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended meanwhile
+}
+
+func unmountBelow(dir string) error {
+	table, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for line := range strings.Lines(string(table)) {
+		fields := strings.Fields(line)
+		if len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
+			errs = append(errs, syscall.Unmount(fields[1], syscall.MNT_DETACH))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,146 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+	"github.com/moby/moby/client"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+const (
+	// Attempts to follow an engine that is away, from the first to those after a while.
+	firstAttempt = 100 * time.Millisecond
+	lastAttempt  = 2 * time.Second
+	// again is how soon an instance that could not be read is looked at again.
+	again = time.Second
+)
+
+// follow follows the engine's events for as long as the target is held, through every outage.
+func (t *target) follow() {
+	wait := firstAttempt
+	since := time.Now()
+	for t.life.Err() == nil {
+		began := time.Now()
+		last, err := t.followOnce(since)
+		if t.life.Err() != nil {
+			return
+		}
+		t.link.set(err)
+		t.logger.Info("the engine's events cannot be followed, trying again", "error", err)
+		// After an outage it may be another engine. It repeats what happened since, if it still knows.
+		t.engine.renew()
+		since = last
+		if time.Since(began) > lastAttempt {
+			wait = firstAttempt
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-t.link.again:
+		case <-t.life.Done():
+		}
+		timer.Stop()
+		wait = min(2*wait, lastAttempt)
+	}
+}
+
+// followOnce follows the events until the connection breaks; it returns when the last one was.
+func (t *target) followOnce(since time.Time) (last time.Time, err error) {
+	last = since
+	ctx, cancel := context.WithCancelCause(t.life)
+	defer cancel(nil)
+	api, err := t.engine.client()
+	if err != nil {
+		return last, err
+	}
+	// Without this the wait for an engine that hangs would have no limit.
+	if err := t.learn(ctx); err != nil {
+		return last, err
+	}
+	// A few seconds are heard twice rather than never.
+	from := since.Add(-5 * time.Second).Format(time.RFC3339Nano)
+	filters := client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType))
+	stream := api.Events(ctx, client.EventsListOptions{Since: from, Filters: filters})
+	r := newRefresher(t)
+	t.loops.Go(func() { cancel(r.run(ctx)) })
+	r.all()
+	for {
+		select {
+		case m := <-stream.Messages:
+			last = time.Unix(0, m.TimeNano)
+			r.hear(m)
+		case err := <-stream.Err:
+			if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+				err = cause
+			}
+			if err == nil {
+				err = errors.New("the engine has ended the stream")
+			}
+			return last, t.engine.explain(t.life, "follow the events", err)
+		}
+	}
+}
+
+// containerOf returns the id of the container that an event is about, and empty for what is none of ours.
+func containerOf(m events.Message, clusters []string) string {
+	switch m.Type {
+	case events.ContainerEventType:
+		for _, cluster := range clusters {
+			if m.Actor.Attributes[labelCluster] == cluster {
+				return m.Actor.ID
+			}
+		}
+	case events.NetworkEventType:
+		if m.Action == events.ActionConnect || m.Action == events.ActionDisconnect {
+			return m.Actor.Attributes["container"]
+		}
+	}
+	return ""
+}
+
+// entry says what an event tells of somebody who is in a container, or has put something there.
+func entry(m events.Message) (entered, copied bool) {
+	action, _, _ := strings.Cut(string(m.Action), ":")
+	switch action {
+	case "exec_create", "exec_start", "exec_die", "exec": // the last is Podman's
+		return true, false
+	case string(events.ActionExtractToDir), "copy":
+		return false, true
+	}
+	return false, false
+}
+
+// trace keeps what the engine does not: that somebody was in an instance.
+func (t *target) trace(m events.Message) {
+	entered, copied := entry(m)
+	if !entered && !copied {
+		return
+	}
+	at := time.Unix(0, m.TimeNano).UTC()
+	err := t.changeRecord(m.Actor.Attributes[labelInstance], func(r *record) {
+		if r.Container != m.Actor.ID || !at.After(r.Heard) {
+			return
+		}
+		r.Heard = at
+		if copied {
+			r.Copied++
+		}
+		if entered && r.Entered.IsZero() {
+			r.Entered = at
+		}
+	})
+	if err != nil {
+		t.logger.Warn("cannot note that somebody was in an instance", "instance", m.Actor.Attributes[labelInstance], "error", err)
+	}
+}
+
+// gone is an instance of which nothing is left.
+func gone(last sdk.Instance) sdk.Instance {
+	last.State, last.Exit = sdk.StateDestroyed, nil
+	return last
+}

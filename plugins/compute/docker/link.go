@@ -1,0 +1,70 @@
+package docker
+
+import (
+	"context"
+	"sync"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+// link is what is known of the connection to the engine: whether its events are being followed.
+type link struct {
+	mu      sync.Mutex
+	up      bool
+	tried   bool
+	err     error
+	changed chan struct{} // closed at every change
+	again   chan struct{} // readable: try now
+}
+
+func newLink() *link { return &link{changed: make(chan struct{}), again: make(chan struct{}, 1)} }
+
+// set notes whether events are being followed, and if not, why.
+func (l *link) set(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up, l.tried, l.err = err == nil, true, err
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// state returns why events are not followed, and a channel that is closed at the next change.
+func (l *link) state() (up, tried bool, err error, changed <-chan struct{}) { //nolint:revive // the error is a value here
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.up, l.tried, l.err, l.changed
+}
+
+// poke makes a link that is down try again now.
+func (l *link) poke() {
+	select {
+	case l.again <- struct{}{}:
+	default:
+	}
+}
+
+// await waits for the first attempt, and returns Unavailable if the link is down.
+func (l *link) await(ctx context.Context) error {
+	l.poke()
+	for {
+		up, tried, err, changed := l.state()
+		switch {
+		case up:
+			return nil
+		case tried:
+			return sdk.Unavailable(retryAfter, "%w", err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// nudge makes a link that is down try again now, because the engine has answered.
+func (l *link) nudge() {
+	if up, _, _, _ := l.state(); !up {
+		l.poke()
+	}
+}

@@ -1,0 +1,195 @@
+package docker
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/instarhq/instar/sdk"
+)
+
+// refresher reads instances again that something was heard of, and publishes those that are not what they
+// were. It belongs to one connection; what was known is the target's.
+type refresher struct {
+	t    *target
+	wake chan struct{}
+
+	mu      sync.Mutex
+	pending map[string]bool // containers by the engine's id
+	resync  bool
+}
+
+// known are the instances as they were published last, by the engine's id of their container.
+type known map[string]sdk.Instance
+
+func newRefresher(t *target) *refresher {
+	return &refresher{t: t, wake: make(chan struct{}, 1), pending: map[string]bool{}}
+}
+
+// all has every instance read again.
+func (r *refresher) all() {
+	r.mu.Lock()
+	r.resync = true
+	r.mu.Unlock()
+	r.poke()
+}
+
+// hear takes an event.
+func (r *refresher) hear(m events.Message) {
+	id := containerOf(m, r.t.clusters())
+	if id == "" {
+		return
+	}
+	if m.Type == events.ContainerEventType {
+		r.t.trace(m)
+	}
+	r.mu.Lock()
+	r.pending[id] = true
+	r.mu.Unlock()
+	r.poke()
+}
+
+func (r *refresher) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *refresher) take() (ids []string, resync bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids, resync = slices.Collect(maps.Keys(r.pending)), r.resync
+	r.pending, r.resync = map[string]bool{}, false
+	return ids, resync
+}
+
+// run reads until ctx ends or the engine cannot be read any more, which it returns.
+func (r *refresher) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.wake:
+		}
+		ids, resync := r.take()
+		if resync {
+			if err := r.t.resync(ctx); err != nil {
+				return err
+			}
+			r.t.link.set(nil)
+		}
+		if failed := r.refresh(ctx, ids); len(failed) > 0 {
+			r.later(ctx, failed)
+		}
+	}
+}
+
+// refresh returns the containers that could not be read.
+func (r *refresher) refresh(ctx context.Context, ids []string) []string {
+	errs := make([]error, len(ids))
+	slots := make(chan struct{}, readers)
+	var group sync.WaitGroup
+	for n, id := range ids {
+		slots <- struct{}{}
+		group.Go(func() {
+			defer func() { <-slots }()
+			errs[n] = r.t.refresh(ctx, id)
+		})
+	}
+	group.Wait()
+	var failed []string
+	for n, err := range errs {
+		if err != nil && ctx.Err() == nil {
+			r.t.logger.Warn("cannot read a container that something was heard of", "container", ids[n], "error", err)
+			failed = append(failed, ids[n])
+		}
+	}
+	return failed
+}
+
+// later reads containers again after a while.
+func (r *refresher) later(ctx context.Context, ids []string) {
+	timer := time.AfterFunc(again, func() {
+		r.mu.Lock()
+		for _, id := range ids {
+			r.pending[id] = true
+		}
+		r.mu.Unlock()
+		r.poke()
+	})
+	context.AfterFunc(ctx, func() { timer.Stop() })
+}
+
+// refresh reads one container and publishes it if it is not what it was.
+func (t *target) refresh(ctx context.Context, container string) error {
+	c, err := t.inspect(ctx, container)
+	if err != nil && sdk.CodeOf(err) != sdk.CodeNotFound {
+		return err
+	}
+	if err != nil || !t.isOurs(c.ID, c.Name, c.Config.Labels) {
+		t.publishGone(container)
+		return nil
+	}
+	if neverStarted(c) {
+		return nil // of no interest before it was started
+	}
+	i, err := t.read(ctx, c)
+	if err == nil {
+		t.publish(container, i)
+	}
+	return err
+}
+
+// resync reads everything, tidies up what no Create will come back to, and publishes what has changed.
+func (t *target) resync(ctx context.Context) error {
+	if err := t.sweep(ctx); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, cluster := range t.clusters() {
+		ids, err := t.containers(ctx, cluster)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			seen[id] = true
+			if err := t.refresh(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	t.knownMu.Lock()
+	missing := slices.Collect(maps.Keys(t.known))
+	t.knownMu.Unlock()
+	for _, id := range missing {
+		if !seen[id] {
+			t.publishGone(id)
+		}
+	}
+	return nil
+}
+
+func (t *target) publish(container string, i sdk.Instance) {
+	t.knownMu.Lock()
+	before, was := t.known[container]
+	t.known[container] = i
+	t.knownMu.Unlock()
+	if !was || before.State != i.State || before.Fingerprint != i.Fingerprint {
+		t.hub.publish(i)
+	}
+}
+
+func (t *target) publishGone(container string) {
+	t.knownMu.Lock()
+	before, was := t.known[container]
+	delete(t.known, container)
+	t.knownMu.Unlock()
+	if was {
+		t.hub.publish(gone(before))
+	}
+}
