@@ -78,10 +78,11 @@ func exportRecords(ctx context.Context, out *bufio.Writer, source core.Feed, siz
 	return nil
 }
 
+const hexDigits = "0123456789abcdef"
+
 func appendHex(to []byte, hash core.Hash) []byte {
-	const digits = "0123456789abcdef"
 	for _, b := range hash {
-		to = append(to, digits[b>>4], digits[b&15])
+		to = append(to, hexDigits[b>>4], hexDigits[b&15])
 	}
 	return to
 }

@@ -127,30 +127,27 @@ func (e *exportReader) checkpoints(h *exportHeader) error {
 	}
 }
 
-// recordLine parses "record SEQ LENGTH LEAFHASH".
-func (e *exportReader) recordLine(line []byte) (seq uint64, size int, leaf core.Hash, err error) {
-	bad := func() (uint64, int, core.Hash, error) {
-		return 0, 0, core.Hash{}, corrupt("byte %d: want the line \"record SEQ LENGTH LEAFHASH\", have %.80q", e.line, line)
+// recordLine parses "record SEQ LENGTH LEAFHASH"; the 64 digits of the hash begin at name.
+func (e *exportReader) recordLine(line []byte) (seq uint64, size, name int, err error) {
+	const word = "record "
+	bad := func() (uint64, int, int, error) {
+		return 0, 0, 0, corrupt("byte %d: want the line \"record SEQ LENGTH LEAFHASH\", have %.80q", e.line, line)
 	}
-	rest, ok := bytes.CutPrefix(line, []byte("record "))
-	if !ok {
+	if len(line) < len(word) || string(line[:len(word)]) != word {
 		return bad()
 	}
-	seq, rest, ok = cutNumber(rest)
+	seq, rest, ok := cutNumber(line[len(word):])
 	if !ok {
 		return bad()
 	}
 	length, rest, ok := cutNumber(rest)
-	if !ok || len(rest) != 2*len(leaf) {
-		return bad()
-	}
-	if _, err := hex.Decode(leaf[:], rest); err != nil || bytes.ContainsAny(rest, "ABCDEF") {
+	if !ok || len(rest) != hex.EncodedLen(len(core.Hash{})) {
 		return bad()
 	}
 	if length > core.MaxTxnBytes {
-		return 0, 0, leaf, corrupt("byte %d: record of %d bytes, a record has at most %d", e.line, length, core.MaxTxnBytes)
+		return 0, 0, 0, corrupt("byte %d: record of %d bytes, a record has at most %d", e.line, length, core.MaxTxnBytes)
 	}
-	return seq, int(length), leaf, nil //nolint:gosec // bounded by MaxTxnBytes
+	return seq, int(length), len(line) - len(rest), nil //nolint:gosec // bounded by MaxTxnBytes
 }
 
 func cutNumber(line []byte) (n uint64, rest []byte, ok bool) {

@@ -13,7 +13,7 @@ import (
 // checkpoint that covers the record; CodeNotFound if none does.
 func ProveExport(r io.Reader, seq uint64, trust Trust) (Proof, error) {
 	c := &capture{seq: seq, nodes: map[compact.NodeID]core.Hash{}}
-	v := &verification{in: newExportReader(r), writers: make(map[string]uint64), capture: c}
+	v := &verification{in: newExportReader(r), writers: make(map[string]*uint64), capture: c}
 	if err := v.run(trust); err != nil {
 		return Proof{}, err
 	}

@@ -127,8 +127,9 @@ func TestDecodeRefuses(t *testing.T) {
 		"cut off":         {good[:len(good)-1], core.CodeCorrupt, "field 3"},
 		"no operation":    {good[:2+2+int(good[3])], core.CodeCorrupt, "no operation"},
 		"unknown field":   {append(bytes.Clone(good), 0x22, 0), core.CodeUnsupported, "number 4"},
-		"meta twice":      {append(append(bytes.Clone(good[:2+2+int(good[3])]), good[2:2+2+int(good[3])]...), good...), core.CodeCorrupt, "two meta"},
+		"meta twice":      {append(append(bytes.Clone(good[:2+2+int(good[3])]), good[2:2+2+int(good[3])]...), good...), core.CodeCorrupt, "field 2 comes after field 2"},
 		"fields disorder": {append(bytes.Clone(good), 8, 1), core.CodeCorrupt, "comes after"},
+		"principal twice": {append([]byte{8, 1, 0x12, good[3] + 3, 0x0a, 1, 'q'}, good[4:]...), core.CodeCorrupt, "meta: field 1 comes after field 1"},
 		"length overflow": {append(bytes.Clone(good), 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f), core.CodeCorrupt, "field 3"},
 	} {
 		_, err := audit.Decode(c.raw)

@@ -33,35 +33,36 @@ func (v *View) Scan(raw []byte) error {
 	*v = View{Ops: v.Ops[:0]}
 	var format uint64
 	var haveMeta bool
-	err := fields("record", raw, 0, func(f field) error {
+	r, f := newFields("record", raw, 0), field{}
+	r.repeated = 3
+	for r.more() {
+		if err := r.next(&f); err != nil {
+			return err
+		}
+		var err error
 		switch f.number {
 		case 1:
-			format = f.varint
-			if format != Format {
+			if err = f.number64("record.format", protowire.VarintType, &format); err == nil && format != Format {
 				return core.Errorf(core.CodeUnsupported, "record is in format %d, this instar reads format %d", format, Format).
 					WithHint("read it with the version of instar that wrote it, or a newer one")
 			}
-			return f.want("record.format", protowire.VarintType)
 		case 2:
-			if haveMeta {
-				return corrupt("record has two meta fields")
-			}
 			haveMeta = true
-			if err := f.want("record.meta", protowire.BytesType); err != nil {
-				return err
+			if err = f.want("record.meta", protowire.BytesType); err == nil {
+				err = v.scanMeta(f.bytes)
 			}
-			return v.scanMeta(f.bytes)
 		case 3:
-			if err := f.want("record.ops", protowire.BytesType); err != nil {
-				return err
+			if err = f.want("record.ops", protowire.BytesType); err == nil {
+				err = v.scanOp(f.bytes, f.offset)
 			}
-			return v.scanOp(f.bytes, f.offset)
+		default:
+			err = f.unknown("record")
 		}
-		return f.unknown("record")
-	})
+		if err != nil {
+			return err
+		}
+	}
 	switch {
-	case err != nil:
-		return err
 	case format == 0:
 		return corrupt("record has no format number: these bytes are no record of instar")
 	case !haveMeta:
@@ -73,54 +74,74 @@ func (v *View) Scan(raw []byte) error {
 }
 
 func (v *View) scanMeta(raw []byte) error {
-	return fields("meta", raw, 0, func(f field) error {
+	r, f := newFields("meta", raw, 0), field{}
+	for r.more() {
+		if err := r.next(&f); err != nil {
+			return err
+		}
+		var err error
 		switch f.number {
 		case 1:
-			return f.text("meta.principal", &v.Principal)
+			err = f.text("meta.principal", &v.Principal)
 		case 2:
-			v.Time = int64(f.varint) //nolint:gosec // sfixed64 is the two's complement of the same 64 bits
-			return f.want("meta.time_unix_nano", protowire.Fixed64Type)
+			var bits uint64
+			err = f.number64("meta.time_unix_nano", protowire.Fixed64Type, &bits)
+			v.Time = int64(bits) //nolint:gosec // sfixed64 is the two's complement of the same 64 bits
 		case 3:
-			return f.text("meta.verb", &v.Verb)
+			err = f.text("meta.verb", &v.Verb)
 		case 4:
-			return f.text("meta.reason", &v.Reason)
+			err = f.text("meta.reason", &v.Reason)
 		case 5:
-			return f.text("meta.request_id", &v.RequestID)
+			err = f.text("meta.request_id", &v.RequestID)
 		case 6:
-			v.Cause = f.varint
-			return f.want("meta.cause", protowire.VarintType)
+			err = f.number64("meta.cause", protowire.VarintType, &v.Cause)
 		case 7:
-			return f.text("meta.origin", &v.Origin)
+			err = f.text("meta.origin", &v.Origin)
+		default:
+			err = f.unknown("meta")
 		}
-		return f.unknown("meta")
-	})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *View) scanOp(raw []byte, at int) error {
-	var op OpView
-	err := fields("op", raw, at, func(f field) error {
+	v.Ops = append(v.Ops, OpView{})
+	op := &v.Ops[len(v.Ops)-1]
+	r, f := newFields("op", raw, at), field{}
+	for r.more() {
+		if err := r.next(&f); err != nil {
+			return err
+		}
+		var err error
 		switch f.number {
 		case 1:
-			return f.text("op.kind", &op.Kind)
+			err = f.text("op.kind", &op.Kind)
 		case 2:
-			return f.text("op.id", &op.ID)
+			err = f.text("op.id", &op.ID)
 		case 3:
-			op.Delete = f.varint != 0
-			return f.want("op.delete", protowire.VarintType)
+			var set uint64
+			err = f.number64("op.delete", protowire.VarintType, &set)
+			op.Delete = set != 0
 		case 4:
 			op.Value, op.Offset = f.bytes, f.offset
-			return f.want("op.value", protowire.BytesType)
+			err = f.want("op.value", protowire.BytesType)
 		case 5:
-			op.IfSeq = f.varint
-			return f.want("op.if_seq", protowire.Fixed64Type)
+			err = f.number64("op.if_seq", protowire.Fixed64Type, &op.IfSeq)
+		default:
+			err = f.unknown("op")
 		}
-		return f.unknown("op")
-	})
-	v.Ops = append(v.Ops, op)
-	return err
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// field is one decoded field of a protobuf message; varint also holds fixed64 values.
+// field is one decoded field of a protobuf message; varint also holds fixed64 values. Only what goes with
+// the wire type is set.
 type field struct {
 	number protowire.Number
 	wire   protowire.Type
@@ -129,14 +150,22 @@ type field struct {
 	offset int // of bytes in the record
 }
 
-func (f field) want(name string, wire protowire.Type) error {
+func (f *field) want(name string, wire protowire.Type) error {
 	if f.wire != wire {
 		return corrupt("%s has wire type %d, not %d", name, f.wire, wire)
 	}
 	return nil
 }
 
-func (f field) text(name string, to *[]byte) error {
+func (f *field) number64(name string, wire protowire.Type, to *uint64) error {
+	if err := f.want(name, wire); err != nil {
+		return err
+	}
+	*to = f.varint
+	return nil
+}
+
+func (f *field) text(name string, to *[]byte) error {
 	if err := f.want(name, protowire.BytesType); err != nil {
 		return err
 	}
@@ -147,47 +176,61 @@ func (f field) text(name string, to *[]byte) error {
 	return nil
 }
 
-func (f field) unknown(message string) error {
+func (f *field) unknown(message string) error {
 	return core.Errorf(core.CodeUnsupported, "%s has a field number %d that this instar does not know", message, f.number).
 		WithHint("read it with the version of instar that wrote it, or a newer one")
 }
 
-// fields calls yield for each field of a message, which begins at offset at of the record. Field numbers must not fall: Encode writes them in
+// fields reads the fields of a message one after the other. Field numbers must grow: Encode writes them in
 // order, and so a field twice (but a repeated one) is found.
-func fields(message string, raw []byte, at int, yield func(field) error) error {
-	end := at + len(raw)
-	last := protowire.Number(0)
-	for len(raw) > 0 {
-		var f field
-		var n int
-		f.number, f.wire, n = protowire.ConsumeTag(raw)
-		if n < 0 {
-			return corrupt("%s: %w", message, protowire.ParseError(n))
-		}
-		raw = raw[n:]
-		switch f.wire {
-		case protowire.VarintType:
-			f.varint, n = protowire.ConsumeVarint(raw)
-		case protowire.Fixed64Type:
-			f.varint, n = protowire.ConsumeFixed64(raw)
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(raw)
-		default:
-			return corrupt("%s: field %d has wire type %d, which instar does not use", message, f.number, f.wire)
-		}
-		if n < 0 {
-			return corrupt("%s: field %d: %w", message, f.number, protowire.ParseError(n))
-		}
-		raw = raw[n:]
-		f.offset = end - len(raw) - len(f.bytes)
-		if f.number < last {
-			return corrupt("%s: field %d comes after field %d", message, f.number, last)
-		}
-		last = f.number
-		if err := yield(f); err != nil {
-			return err
-		}
+type fields struct {
+	message  string
+	raw      []byte // what is left
+	end      int    // of the message in the record
+	last     protowire.Number
+	repeated protowire.Number // the field that may come again; 0: none
+}
+
+// newFields begins with the first field of a message, which stands at offset at of the record.
+func newFields(message string, raw []byte, at int) fields {
+	return fields{message: message, raw: raw, end: at + len(raw)}
+}
+
+func (r *fields) more() bool { return len(r.raw) > 0 }
+
+// next reads a field. Tags and lengths of one byte, which nearly all are, go a short way.
+func (r *fields) next(f *field) error {
+	n := 1
+	if tag := r.raw[0]; tag >= 1<<3 && tag < 0x80 {
+		f.number, f.wire = protowire.Number(tag>>3), protowire.Type(tag&7)
+	} else if f.number, f.wire, n = protowire.ConsumeTag(r.raw); n < 0 {
+		return corrupt("%s: %w", r.message, protowire.ParseError(n))
 	}
+	raw := r.raw[n:]
+	switch f.wire {
+	case protowire.VarintType:
+		f.varint, n = protowire.ConsumeVarint(raw)
+	case protowire.Fixed64Type:
+		f.varint, n = protowire.ConsumeFixed64(raw)
+	case protowire.BytesType:
+		if len(raw) > 0 && raw[0] < 0x80 && int(raw[0]) < len(raw) {
+			n = 1 + int(raw[0])
+			f.bytes = raw[1:n:n]
+		} else {
+			f.bytes, n = protowire.ConsumeBytes(raw)
+		}
+		f.offset = r.end - len(raw) + n - len(f.bytes)
+	default:
+		return corrupt("%s: field %d has wire type %d, which instar does not use", r.message, f.number, f.wire)
+	}
+	if n < 0 {
+		return corrupt("%s: field %d: %w", r.message, f.number, protowire.ParseError(n))
+	}
+	r.raw = raw[n:]
+	if f.number <= r.last && (f.number != r.repeated || r.last != r.repeated) {
+		return corrupt("%s: field %d comes after field %d", r.message, f.number, r.last)
+	}
+	r.last = f.number
 	return nil
 }
 

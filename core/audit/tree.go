@@ -42,6 +42,47 @@ func (f *Frontier) Append(leaf core.Hash, visit func(level uint, index uint64, h
 	f.Size++
 }
 
+// appendSubtree adds the root of a perfect subtree with 2^level leaves. Its place must be one that such a
+// subtree has: Size is a multiple of 2^level.
+func (f *Frontier) appendSubtree(level uint, hash core.Hash) {
+	index := f.Size >> level
+	for ; index&1 == 1; index >>= 1 {
+		last := len(f.Hashes) - 1
+		hash = NodeHash(f.Hashes[last], hash)
+		f.Hashes = f.Hashes[:last]
+	}
+	f.Hashes = append(f.Hashes, hash)
+	f.Size += 1 << level
+}
+
+// subtree is a perfect one with 2^level leaves.
+type subtree struct {
+	level uint
+	hash  core.Hash
+}
+
+// subtrees grow from a run of leaves that begins anywhere in a tree: as few and as large as there can be.
+type subtrees struct {
+	next  uint64 // index of the next leaf
+	roots []subtree
+}
+
+// append adds the next leaf.
+func (s *subtrees) append(leaf core.Hash) {
+	hash, level := leaf, uint(0)
+	for index := s.next; index&1 == 1; index >>= 1 {
+		last := len(s.roots) - 1
+		if last < 0 || s.roots[last].level != level {
+			break // the left sibling is not of this run
+		}
+		hash = NodeHash(s.roots[last].hash, hash)
+		s.roots = s.roots[:last]
+		level++
+	}
+	s.roots = append(s.roots, subtree{level, hash})
+	s.next++
+}
+
 // Root is the root over all leaves so far.
 func (f *Frontier) Root() core.Hash {
 	last := len(f.Hashes) - 1
