@@ -178,6 +178,7 @@ type SnapshotFile struct {
 
 // SnapshotReport is what verifying a snapshot, or a drill with it, has shown.
 type SnapshotReport struct {
+	File     string   `json:"file,omitempty"`
 	Manifest Manifest `json:"manifest"`
 	SignedBy []string `json:"signed_by,omitempty"` // known keys whose signatures verified
 	// Restored: the state was opened, and every record, the tree and all objects verified.
@@ -185,4 +186,25 @@ type SnapshotReport struct {
 	Services int      `json:"services"`
 	Records  uint64   `json:"records"`
 	Took     Duration `json:"took"` // from the first byte to a state that could serve
+}
+
+// SnapshotSaved is a snapshot that was saved.
+type SnapshotSaved struct {
+	File     SnapshotFile `json:"file"`
+	Manifest Manifest     `json:"manifest"`
+}
+
+// SnapshotList is a list of snapshot files.
+type SnapshotList struct {
+	Items []SnapshotFile `json:"items"`
+}
+
+// ApproveRequest says how far the approval of a recovery goes.
+type ApproveRequest struct {
+	// DestroyUnknown also ends instances that the restored state knows nothing of, once traffic is where
+	// the state wants it.
+	DestroyUnknown bool `json:"destroy_unknown,omitempty"`
+	// Missing goes on although targets have not said what they have: what the state has there counts as
+	// lost. Without it that is CodeUnavailable.
+	Missing bool `json:"missing,omitempty"`
 }

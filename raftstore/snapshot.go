@@ -79,9 +79,9 @@ func (i *interruptible) Write(data []byte) (int, error) {
 // Restore replaces the store's content by that of a snapshot, on the leader; in a cluster the others
 // follow. The snapshot must be of the same cluster, unless this store is empty. The cluster's id stays
 // that of the snapshot and the generation grows, so that the log goes on under a new origin; the first
-// record under it is a core.Lineage with meta as its author and reason, and it is what the receipt is for. A snapshot that does
-// not verify, whole, is CodeCorrupt and changes nothing.
-func (s *Store) Restore(ctx context.Context, r io.Reader, meta core.Meta) (core.Receipt, error) {
+// record under it has a core.Lineage and what is given besides, with meta as its author and reason; it is what
+// the receipt is for. A snapshot that does not verify, whole, is CodeCorrupt and changes nothing.
+func (s *Store) Restore(ctx context.Context, r io.Reader, meta core.Meta, besides ...core.Op) (core.Receipt, error) {
 	if !s.IsLeader() {
 		return core.Receipt{}, s.notLeader()
 	}
@@ -95,7 +95,7 @@ func (s *Store) Restore(ctx context.Context, r io.Reader, meta core.Meta) (core.
 		return core.Receipt{}, err
 	}
 	err = incoming.Rename(identity, func(old core.TreeHead, lastTime int64) ([]byte, error) {
-		return s.lineage(identity, old, digest, lastTime, meta)
+		return s.lineage(identity, old, digest, lastTime, meta, besides)
 	})
 	if err != nil {
 		return core.Receipt{}, err
@@ -166,7 +166,7 @@ func (s *Store) identityAfter(incoming *fsm.Incoming) (fsm.Identity, error) {
 }
 
 // lineage makes the record that a restored log goes on with.
-func (s *Store) lineage(identity fsm.Identity, old core.TreeHead, digest core.Digest, lastTime int64, meta core.Meta) ([]byte, error) {
+func (s *Store) lineage(identity fsm.Identity, old core.TreeHead, digest core.Digest, lastTime int64, meta core.Meta, besides []core.Op) ([]byte, error) {
 	value, err := json.Marshal(core.Lineage{Format: core.Format, Origin: identity.Origin(), Previous: old, Snapshot: digest})
 	if err != nil {
 		return nil, err
@@ -175,7 +175,8 @@ func (s *Store) lineage(identity fsm.Identity, old core.TreeHead, digest core.Di
 	if meta.Origin == "" {
 		meta.Origin = s.config.Node
 	}
-	txn := core.Txn{Meta: meta, Ops: []core.Op{{Kind: core.KindLineage, ID: identity.Origin(), Value: value}}}
+	ops := append([]core.Op{{Kind: core.KindLineage, ID: identity.Origin(), Value: value}}, besides...)
+	txn := core.Txn{Meta: meta, Ops: ops}
 	if err := audit.Check(&txn); err != nil {
 		return nil, err
 	}

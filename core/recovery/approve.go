@@ -9,23 +9,13 @@ import (
 	"github.com/instarhq/instar/core/state"
 )
 
-// Options say how far an approval goes.
-type Options struct {
-	// DestroyUnknown also ends instances that the restored state knows nothing of, once traffic is where
-	// the state wants it.
-	DestroyUnknown bool
-	// Missing goes on although targets have not said what they have: what the state has there counts as
-	// lost. Without it that is CodeUnavailable.
-	Missing bool
-}
-
 // batchBytes keeps the transactions of an approval well under the store's limit.
 const batchBytes = core.MaxTxnBytes / 2
 
 // Approve makes the restored state agree with what agents have found, and lets agents and control act
 // on it. It can be repeated: CodeConflict says that there is nothing to approve (any more). meta's
 // request id is that of the last of its transactions, which approves.
-func Approve(ctx context.Context, s *state.State, meta core.Meta, opts Options, now func() time.Time) (core.Receipt, error) {
+func Approve(ctx context.Context, s *state.State, meta core.Meta, opts core.ApproveRequest, now func() time.Time) (core.Receipt, error) {
 	prepare := meta
 	prepare.RequestID, prepare.Verb = "", "recovery.prepare"
 	for more := true; more; {
@@ -65,7 +55,7 @@ func answeredBefore(_ context.Context, s *state.State, meta core.Meta, err error
 	return meta.RequestID != "" && core.CodeOf(err) == core.CodeConflict && (!ok || !r.Approved.IsZero())
 }
 
-func admissible(r state.Reader, opts Options) error {
+func admissible(r state.Reader, opts core.ApproveRequest) error {
 	recovery, ok := state.Recoveries.Get(r, core.RecoveryObject)
 	if !ok {
 		return core.Errorf(core.CodeConflict, "there is no recovery to approve").

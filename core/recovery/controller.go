@@ -80,7 +80,7 @@ func (c *Controller) step(ctx context.Context) error {
 		}
 		c.log.Info("every target has said what it has, rebuilding")
 		meta := core.Meta{Principal: principal, Verb: "recovery.approve", Reason: "asked for at the restore (-rebuild)"}
-		_, err := Approve(ctx, c.state, meta, Options{}, c.now)
+		_, err := Approve(ctx, c.state, meta, core.ApproveRequest{}, c.now)
 		return err
 	case r.Moved.IsZero():
 		if lag := Unmoved(view); lag != "" {
