@@ -1,0 +1,75 @@
+package socket
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Processes is what a master says of itself and its workers.
+type Processes struct {
+	Master  int // its process id
+	Failed  int // reloads that failed since the last one that did not
+	Workers []Worker
+}
+
+// Current is the worker that takes new connections; ok is false if there is none.
+func (p Processes) Current() (w Worker, ok bool) {
+	for _, w := range p.Workers {
+		if !w.Old {
+			return w, true
+		}
+	}
+	return Worker{}, false
+}
+
+// Processes lists the master and its workers.
+func (m Master) Processes(ctx context.Context) (Processes, error) {
+	text, err := m.exchange(ctx, "show proc\n")
+	if err != nil {
+		return Processes{}, err
+	}
+	return parseProcesses(text)
+}
+
+// parseProcesses reads a table of process id, type, reloads, uptime and version, in parts that begin with
+// a comment.
+func parseProcesses(text string) (Processes, error) {
+	var p Processes
+	part := ""
+	for scan := bufio.NewScanner(strings.NewReader(text)); scan.Scan(); {
+		line := scan.Text()
+		if rest, ok := strings.CutPrefix(line, "#"); ok {
+			part = strings.TrimSpace(rest)
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 3 {
+			continue
+		}
+		pid, err := strconv.Atoi(fields[0])
+		if err != nil {
+			continue
+		}
+		switch {
+		case fields[1] == "master":
+			p.Master = pid
+			if _, failed, ok := strings.Cut(line, "[failed: "); ok {
+				number, _, _ := strings.Cut(failed, "]")
+				p.Failed, _ = strconv.Atoi(number) // absent in HAProxy before 2.5
+			}
+		case fields[1] == "worker" || strings.HasPrefix(fields[1], "worker"):
+			p.Workers = append(p.Workers, Worker{PID: pid, Old: strings.HasPrefix(part, "old"), Version: fields[len(fields)-1]})
+		}
+	}
+	if p.Master == 0 {
+		return p, fmt.Errorf("this is no master socket of HAProxy: it answers %.100q to show proc; the driver needs the one of -S, not a stats socket", text)
+	}
+	return p, nil
+}
+
+// Reload makes the master load its configuration anew. It returns before that is done; what HAProxy 2.7
+// and later say about it is returned.
+func (m Master) Reload(ctx context.Context) (string, error) { return m.exchange(ctx, "reload\n") }
