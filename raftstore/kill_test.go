@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
+	"github.com/instarhq/instar/raftstore/fsm"
 )
 
 // childEnv makes the test binary a process that writes to a store until it is killed.
@@ -40,9 +42,15 @@ func smallLogs(rc *raft.Config) {
 
 const killWriters = 4
 
-// writeUntilKilled prints a line for every acknowledged write: the receipt, and what was written.
+// writeUntilKilled prints a line for every acknowledged write: the receipt, and what was written. The state
+// is flushed all the time, as usual, or never; and the log is cut all the time or never.
 func writeUntilKilled(dir string) error {
-	s, err := Open(context.Background(), Config{Dir: dir, Node: "n1", tune: smallLogs, segmentBytes: 8 << 10})
+	config := Config{Dir: dir, Node: "n1", segmentBytes: 8 << 10}
+	config.FSM.FlushEvery = []time.Duration{time.Microsecond, 100 * time.Millisecond, time.Hour}[rand.IntN(3)]
+	if rand.IntN(2) == 0 {
+		config.tune = smallLogs
+	}
+	s, err := Open(context.Background(), config)
 	if err != nil {
 		return err
 	}
@@ -128,9 +136,13 @@ func TestI6AcknowledgedWritesSurviveKills(t *testing.T) {
 	dir := t.TempDir()
 	var all []acked
 	var heads []core.TreeHead
+	behind := 0 // kills after which the state lacked what was acknowledged
 	for round := range rounds {
 		fresh := runAndKill(t, dir, time.Duration(rand.IntN(60_000))*time.Microsecond)
 		all = append(all, fresh...)
+		if n := len(fresh); n > 0 && stateSeq(t, dir) < fresh[n-1].receipt.Seq {
+			behind++
+		}
 		s, err := Open(t.Context(), Config{Dir: dir, Node: "n1", tune: smallLogs, segmentBytes: 8 << 10})
 		if err != nil {
 			t.Fatalf("round %d: open after the kill: %v", round, err)
@@ -159,10 +171,28 @@ func TestI6AcknowledgedWritesSurviveKills(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("%d acknowledged writes, %d records", len(all), heads[len(heads)-1].Size)
-	if len(all) < rounds {
-		t.Fatalf("only %d writes were acknowledged in %d rounds: the test has tested nothing", len(all), rounds)
+	t.Logf("%d acknowledged writes, %d records; after %d of %d kills the state was behind", len(all), heads[len(heads)-1].Size, behind, rounds)
+	if len(all) < rounds || behind == 0 {
+		t.Fatalf("%d writes were acknowledged in %d rounds, and the state was behind %d times: the test has tested nothing", len(all), rounds, behind)
 	}
+}
+
+// stateSeq is the newest record that the state file has.
+func stateSeq(t *testing.T, dir string) uint64 {
+	t.Helper()
+	path := filepath.Join(dir, stateFile)
+	if _, err := os.Stat(path); err != nil {
+		return 0
+	}
+	m, err := fsm.Open(path, fsm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := m.Position().Seq
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return seq
 }
 
 func proveAll(t *testing.T, s *Store, head core.TreeHead, writes []acked) {
