@@ -49,29 +49,35 @@ func (m *Mesh) accept(raw net.Conn) {
 // handshake makes sure of the peer of an incoming connection.
 func (m *Mesh) handshake(raw net.Conn) (*Conn, error) {
 	tune(raw)
-	config := m.cfg.Credentials.Server().Clone()
-	config.NextProtos = m.protocols()
-	config.SessionTicketsDisabled = true // every connection shows its certificate anew
 	ctx, cancel := context.WithTimeout(m.ctx, m.cfg.Limits.Handshake)
 	defer cancel()
-	conn := tls.Server(raw, config)
+	conn := tls.Server(raw, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: m.serverFor})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
-	state := conn.ConnectionState()
-	c := &Conn{Conn: conn, mesh: m, state: state, incoming: true}
-	if len(state.PeerCertificates) == 0 {
-		if state.NegotiatedProtocol != Join {
-			return nil, core.Errorf(core.CodeDenied, "no certificate was shown for %q", state.NegotiatedProtocol)
-		}
-		return c, nil
+	c := &Conn{Conn: conn, mesh: m, state: conn.ConnectionState(), incoming: true}
+	if c.state.NegotiatedProtocol == Join {
+		return c, nil // whoever it is: the token says it
 	}
-	node, err := m.cfg.Credentials.Peer(state)
+	peer, err := m.cfg.Credentials.Peer(c.state, c.usage())
 	if err != nil {
 		return nil, err
 	}
-	c.Peer = Peer{Node: node, Certificate: state.PeerCertificates[0]}
+	c.Peer = Peer{Node: peer.Node, Certificate: c.state.PeerCertificates[0]}
 	return c, nil
+}
+
+// serverFor chooses what the other end must show by what it wants to speak.
+func (m *Mesh) serverFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	protocols := m.protocols()
+	if slices.Contains(hello.SupportedProtos, Join) {
+		if !slices.Contains(protocols, Join) {
+			return nil, core.Errorf(core.CodeUnsupported, "nobody can join here")
+		}
+		return m.cfg.Credentials.Joining(Join), nil
+	}
+	protocols = slices.DeleteFunc(protocols, func(name string) bool { return name == Join })
+	return m.cfg.Credentials.Server(protocols...), nil
 }
 
 // hand gives a connection to its protocol.

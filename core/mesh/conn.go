@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"sync"
 )
 
@@ -14,6 +15,14 @@ type Conn struct {
 	state    tls.ConnectionState
 	incoming bool
 	once     sync.Once
+}
+
+// usage is what the peer's certificate must be good for.
+func (c *Conn) usage() x509.ExtKeyUsage {
+	if c.incoming {
+		return x509.ExtKeyUsageClientAuth
+	}
+	return x509.ExtKeyUsageServerAuth
 }
 
 // Close ends the connection.

@@ -47,9 +47,7 @@ func (m *Mesh) DialAddress(ctx context.Context, address, node, protocol string) 
 // greet makes sure that the other end is the node that was meant, and speaks the protocol.
 func (m *Mesh) greet(ctx context.Context, raw net.Conn, node, protocol string) (*Conn, error) {
 	tune(raw)
-	config := m.cfg.Credentials.Client().Clone()
-	config.ServerName, config.NextProtos = node, []string{protocol}
-	conn := tls.Client(raw, config)
+	conn := tls.Client(raw, m.cfg.Credentials.Client(node, protocol))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
@@ -57,15 +55,17 @@ func (m *Mesh) greet(ctx context.Context, raw net.Conn, node, protocol string) (
 	if state.NegotiatedProtocol != protocol {
 		return nil, core.Errorf(core.CodeUnsupported, "it does not speak %s", protocol)
 	}
-	found, err := m.cfg.Credentials.Peer(state)
+	c := &Conn{Conn: conn, mesh: m, state: state}
+	found, err := m.cfg.Credentials.Peer(state, c.usage())
 	if err != nil {
 		return nil, err
 	}
-	if found != node {
-		return nil, core.Errorf(core.CodeDenied, "node %q answers there", found).
+	c.Peer = Peer{Node: found.Node, Certificate: state.PeerCertificates[0]}
+	if found.Node != node {
+		return nil, core.Errorf(core.CodeDenied, "node %q answers there", found.Node).
 			WithHint("two nodes may have the same address: see instar cluster status")
 	}
-	return &Conn{Conn: conn, mesh: m, state: state, Peer: Peer{Node: node, Certificate: state.PeerCertificates[0]}}, nil
+	return c, nil
 }
 
 // unreachable says that a node cannot be reached. A refusal for its identity keeps its code.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/instarhq/instar/core/identity"
 	"github.com/instarhq/instar/core/mesh"
 )
 
@@ -93,15 +94,22 @@ type credentials struct {
 	trust  *authority // whom to believe; nil: the own
 }
 
-func (c *credentials) Server() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{c.cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13}
+func (c *credentials) Server(alpn ...string) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.cert}, NextProtos: alpn, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}
 }
 
-func (c *credentials) Client() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{c.cert}, InsecureSkipVerify: true, MinVersion: tls.VersionTLS13} //nolint:gosec // Peer verifies
+func (c *credentials) Joining(alpn ...string) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{c.cert}, NextProtos: alpn, MinVersion: tls.VersionTLS13}
 }
 
-func (c *credentials) Peer(state tls.ConnectionState) (string, error) {
+func (c *credentials) Client(_ string, alpn ...string) *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{c.cert}, NextProtos: alpn, MinVersion: tls.VersionTLS13,
+		InsecureSkipVerify: true, //nolint:gosec // Peer verifies
+	}
+}
+
+func (c *credentials) Peer(state tls.ConnectionState, _ x509.ExtKeyUsage) (identity.Peer, error) {
 	leaf := state.PeerCertificates[0]
 	a := c.authority
 	if c.trust != nil {
@@ -110,14 +118,14 @@ func (c *credentials) Peer(state tls.ConnectionState) (string, error) {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.cert)
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		return "", err
+		return identity.Peer{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.revoked[leaf.SerialNumber.String()] {
-		return "", errors.New("revoked")
+		return identity.Peer{}, errors.New("revoked")
 	}
-	return leaf.Subject.CommonName, nil
+	return identity.Peer{Node: leaf.Subject.CommonName}, nil
 }
 
 // network is where the nodes of a test are.

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,20 +14,20 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/identity"
 )
 
-// Credentials are this node's own, and its knowledge of whom to believe. They may change at any time;
-// call Recheck then.
+// Credentials are this node's own, and its knowledge of whom to believe; core/identity/keeper has them.
+// They may change at any time; call Recheck then.
 type Credentials interface {
-	// Server is the configuration of incoming connections. It asks for a certificate without demanding
-	// one; NextProtos is the mesh's to set.
-	Server() *tls.Config
-	// Client is the configuration of outgoing connections; ServerName and NextProtos are the mesh's.
-	Client() *tls.Config
-	// Peer checks the certificate that the other end of a finished handshake showed (chain, time, use,
-	// revocation, membership) and says which node it is.
-	Peer(state tls.ConnectionState) (node string, err error)
+	// Server is for connections of members, Joining for those of machines that want to be one.
+	Server(alpn ...string) *tls.Config
+	Joining(alpn ...string) *tls.Config
+	// Client is for connections to a member.
+	Client(node string, alpn ...string) *tls.Config
+	// Peer checks the certificate that the other end of a finished handshake showed: chain, time, usage,
+	// revocation, membership.
+	Peer(state tls.ConnectionState, usage x509.ExtKeyUsage) (identity.Peer, error)
 }
 
 // Limits bound what others can cost. Zero values mean the defaults.
@@ -176,11 +177,7 @@ func (m *Mesh) Recheck() {
 		if c.Peer.Node == "" {
 			continue
 		}
-		node, err := m.cfg.Credentials.Peer(c.state)
-		if err == nil && node != c.Peer.Node {
-			err = core.Errorf(core.CodeDenied, "the certificate is node %q's", node)
-		}
-		if err != nil {
+		if _, err := m.cfg.Credentials.Peer(c.state, c.usage()); err != nil {
 			m.log.refuse(c.Peer.Node, "closing a connection whose certificate is refused now", "node", c.Peer.Node, "error", err)
 			c.abort()
 		}

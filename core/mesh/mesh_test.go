@@ -120,6 +120,12 @@ func TestForgedCertificates(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+	t.Run("a stranger", func(t *testing.T) {
+		c, err := tls.Dial("tcp", one.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{mesh.Join}}) //nolint:gosec // the server is ours
+		if err == nil && !broken(t, c) {
+			t.Error("somebody joins where nobody can")
+		}
+	})
 	t.Run("none", func(t *testing.T) {
 		c, err := tls.Dial("tcp", one.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{mesh.RPC}}) //nolint:gosec // the server is ours
 		if err == nil && !broken(t, c) {
@@ -224,6 +230,12 @@ func TestOnePeerHasBoundedConnections(t *testing.T) {
 	for range most {
 		c, err := two.Dial(t.Context(), "n1", mesh.Raft)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil { // it has been handed over, and counts
 			t.Fatal(err)
 		}
 		held = append(held, c)
