@@ -14,28 +14,12 @@ import (
 // Nodes compare their logs: the same records in the same order give the same root, so one that differs
 // has lost, changed or invented something, and must neither answer nor lead any longer.
 
-const (
-	compareEvery    = 5 * time.Second
-	comparePatience = 3 * time.Second
-)
+const comparePatience = 3 * time.Second
 
-// compare checks this node against the leader every few seconds.
+// compare checks this node against the leader.
 func (s *Store) compare() {
-	every := s.config.compareEvery
-	if every == 0 {
-		every = compareEvery
-	}
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.stopping.Done():
-			return
-		case <-ticker.C:
-		}
-		if leader, ok := s.leaderPeer(); ok {
-			s.compareWith(leader)
-		}
+	if leader, ok := s.leaderPeer(); ok {
+		s.compareWith(leader)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/instarhq/instar/raftstore/fsm"
 )
 
-func comparesOften(c *Config) { c.compareEvery = 50 * time.Millisecond }
+func comparesOften(c *Config) { c.watchEvery = 50 * time.Millisecond }
 
 // diverge makes a node apply another record than the cluster has at that place.
 func diverge(t *testing.T, n *node) {

@@ -43,7 +43,7 @@ type Config struct {
 
 	tune         func(*raft.Config) // tests: smaller figures
 	segmentBytes int                // tests: smaller files; 0: segmentBytes
-	compareEvery time.Duration      // tests: sooner; 0: compareEvery
+	watchEvery   time.Duration      // tests: sooner; 0: watchEvery
 }
 
 const (

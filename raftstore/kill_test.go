@@ -31,6 +31,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, writeUntilKilled(dir))
 	case "full":
 		fmt.Fprintln(os.Stderr, writeUntilFull(dir))
+	case "member":
+		if err := runMember(dir); err != nil {
+			fmt.Fprintln(os.Stderr, "member:", err)
+			os.Exit(3)
+		}
+		os.Exit(0)
 	}
 	os.Exit(3)
 }

@@ -23,6 +23,9 @@ type Member struct {
 	Error    string            `json:"error,omitempty"`
 	// Lag is by how many entries of Raft's log the member's log is behind this node's.
 	Lag uint64 `json:"lag"`
+	// Stuck is for how long it has been behind without getting anything, as this node has seen it in
+	// earlier calls: over 15 s on the leader something is wrong that does not mend itself.
+	Stuck time.Duration `json:"stuck,omitempty"`
 }
 
 // progressPatience is for how long Members waits for each member, all at the same time.
@@ -53,6 +56,7 @@ func (s *Store) Members(ctx context.Context) ([]Member, error) {
 		if p := members[i].Progress; p != nil && p.LogLast < last {
 			members[i].Lag = last - p.LogLast
 		}
+		members[i].Stuck = s.laggards.look(&members[i], time.Now())
 	}
 	return members, nil
 }

@@ -28,6 +28,8 @@ type Store struct {
 	leader    leadership
 	barriers  barriers
 	settling  single
+	installs  installs // watch's alone
+	laggards  laggards
 
 	stopping context.Context // ends with Close or a failure
 	stop     context.CancelCauseFunc
@@ -176,7 +178,7 @@ func (s *Store) start() (err error) {
 	s.work.Go(func() { s.followLeadership(notify) })
 	s.work.Go(s.group)
 	if s.config.Forward != nil {
-		s.work.Go(s.compare)
+		s.work.Go(s.watch)
 	}
 	return nil
 }
