@@ -65,6 +65,7 @@ type Check struct {
 	Rollout string    `json:"rollout"` // RolloutID
 	Service string    `json:"service"`
 	Node    string    `json:"node"`
+	Driver  string    `json:"driver,omitempty"` // of the target; empty in checks of before it was noted
 	Target  string    `json:"target"`
 	Passed  int       `json:"passed"`
 	Total   int       `json:"total"`
@@ -72,7 +73,7 @@ type Check struct {
 	At      time.Time `json:"at"`
 }
 
-// CheckID is the id of a check object: "web/2@n1/local".
-func CheckID(rollout, node, target string) string {
-	return fmt.Sprintf("%s@%s/%s", rollout, node, target)
+// CheckID is the id of a check object: "web/2@n1/proxy/local". Two drivers may have targets of one name.
+func CheckID(rollout, node, driver, target string) string {
+	return fmt.Sprintf("%s@%s/%s/%s", rollout, node, driver, target)
 }

@@ -335,7 +335,7 @@ func TestSmokeChecksRunThroughTheConfirmedPreview(t *testing.T) {
 				state.Rollouts.Put(tx, "web/1", core.Rollout{Format: core.Format, Service: "web", Number: 1, Kind: core.RolloutDeploy, To: 1, Phase: core.RolloutVerifying})
 				state.Routes.Put(tx, "shop", previewed(address))
 			})
-			check := n.awaitCheck(core.CheckID("web/1", "n1", "local"))
+			check := n.awaitCheck(core.CheckID("web/1", "n1", "noop", "local"))
 			if check.Passed != tt.passed || check.Total != 2 || !strings.Contains(check.Failure, tt.failure) || (tt.failure == "") != (check.Failure == "") {
 				t.Errorf("check %+v", check)
 			}

@@ -17,7 +17,9 @@ type smokeJob struct {
 	checks  []smoke.Check
 }
 
-func (j *smokeJob) id(node string) string { return core.CheckID(j.rollout.ID(), node, j.target.name) }
+func (j *smokeJob) id(node string) string {
+	return core.CheckID(j.rollout.ID(), node, j.target.driver, j.target.name)
+}
 
 // syncSmoke starts the smoke checks that a service's rollout waits for, as soon as the previews that
 // they go through are in effect, and ends those that nobody waits for.
@@ -141,7 +143,7 @@ func (a *Agent) startSmoke(ctx context.Context, id string, job smokeJob) {
 func (a *Agent) runSmoke(ctx context.Context, id string, job smokeJob) {
 	check := core.Check{
 		Format: core.Format, Rollout: job.rollout.ID(), Service: job.rollout.Service,
-		Node: a.cfg.Node, Target: job.target.name, Total: len(job.checks),
+		Node: a.cfg.Node, Driver: job.target.driver, Target: job.target.name, Total: len(job.checks),
 	}
 	for i := range job.checks {
 		if err := smoke.Run(ctx, &job.checks[i]); err != nil {

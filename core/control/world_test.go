@@ -277,9 +277,9 @@ func (w *world) smoke(tx *state.Tx, service string) {
 		return
 	}
 	has := w.planes[rev.Spec.Rollout.Smoke[0].Route]
-	id := core.CheckID(r.ID(), "n1", "local")
+	id := core.CheckID(r.ID(), "n1", "proxy", "local")
 	if state.Checks.Seq(tx, id) == 0 && slices.ContainsFunc(has.Pools, func(p core.Pool) bool { return p.Revision == r.To && p.Preview }) {
-		state.Checks.Put(tx, id, core.Check{Format: core.Format, Rollout: r.ID(), Service: service, Node: "n1", Target: "local", Passed: 1, Total: 1})
+		state.Checks.Put(tx, id, core.Check{Format: core.Format, Rollout: r.ID(), Service: service, Node: "n1", Driver: "proxy", Target: "local", Passed: 1, Total: 1})
 	}
 }
 

@@ -194,11 +194,20 @@ func (p *planner) runs(revision int, route string, t *Target) bool {
 	return spec != nil && t.Driver == spec.Driver && (spec.Target == "" || spec.Target == t.Name)
 }
 
-func (p *planner) check(r *core.Rollout, t *Target) *core.Check {
+// check is the outcome at a target, nil if there is none yet. One that does not name its driver is from an
+// older instard, and counts until the target has a newer one.
+func (p *planner) check(r *core.Rollout, t *Target) (found *core.Check) {
 	for i := range p.v.Checks {
-		if c := &p.v.Checks[i]; c.Rollout == r.ID() && c.Node == t.Node && c.Target == t.Name {
+		c := &p.v.Checks[i]
+		if c.Rollout != r.ID() || c.Node != t.Node || c.Target != t.Name {
+			continue
+		}
+		switch c.Driver {
+		case t.Driver:
 			return c
+		case "":
+			found = c
 		}
 	}
-	return nil
+	return found
 }

@@ -33,7 +33,7 @@ func (m *machine) checkDecision(v *rollout.View, d *rollout.Decision) {
 		}
 		if smoke := m.specs[r.To].Rollout.Smoke; r.Kind == core.RolloutDeploy && len(smoke) > 0 && v.Service.Count > 0 {
 			for _, t := range v.Targets {
-				if c, ok := m.checks[core.CheckID(r.ID(), t.Node, t.Name)]; t.Healthy && (!ok || c.Failure != "") {
+				if c, ok := m.checks[core.CheckID(r.ID(), t.Node, t.Driver, t.Name)]; t.Healthy && (!ok || c.Failure != "") {
 					m.t.Fatalf("switched to revision %d without smoke checks at %s", r.To, t.Node)
 				}
 			}

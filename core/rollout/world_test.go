@@ -345,14 +345,14 @@ func (w *world) smoke(t *rollout.Target, failure string) bool {
 		return false
 	}
 	name := w.specs[r.To].Rollout.Smoke[0].Route
-	id := core.CheckID(r.ID(), t.Node, t.Name)
+	id := core.CheckID(r.ID(), t.Node, t.Driver, t.Name)
 	_, done := w.checks[id]
 	has := w.planes[t.Node][name]
 	if done || has.generation != w.routes[name].Generation || !slices.ContainsFunc(has.pools, func(p core.Pool) bool { return p.Revision == r.To && p.Preview }) {
 		return false
 	}
 	w.seq++
-	w.checks[id] = core.Check{Format: core.Format, Rollout: r.ID(), Service: "web", Node: t.Node, Target: t.Name, Passed: 1, Total: 1, Failure: failure, At: w.now}
+	w.checks[id] = core.Check{Format: core.Format, Rollout: r.ID(), Service: "web", Node: t.Node, Driver: t.Driver, Target: t.Name, Passed: 1, Total: 1, Failure: failure, At: w.now}
 	return true
 }
 
