@@ -17,6 +17,7 @@ const (
 	CodeConflict    Code = "conflict"    // the object is not in the state that the request needs
 	CodeTooLarge    Code = "too_large"   // over a size limit
 	CodeDenied      Code = "denied"      // the principal may not do this
+	CodeLimited     Code = "limited"     // too many refused requests from one source; not before RetryAfter
 	CodeUnsupported Code = "unsupported" // the driver or this version cannot do this
 	CodeUnavailable Code = "unavailable" // retryable: a part is not there right now
 	CodeNotLeader   Code = "not_leader"  // retryable: ask the leader

@@ -17,9 +17,12 @@ package api
 
 import (
 	"context"
+	"crypto/x509"
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -27,6 +30,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/api/refusal"
+	"github.com/instarhq/instar/core/identity"
 	"github.com/instarhq/instar/core/state"
 )
 
@@ -67,37 +72,54 @@ type Config struct {
 	Store      Store
 	Operations Operations
 	Logs       LogSource
-	Signers    []note.Signer                    // sign checkpoints, proofs and exports
-	Keys       []string                         // the signers' public keys, as audit.NewKey makes them
-	Principal  func(ctx context.Context) string // who is calling; nil: "anonymous"
-	Leader     func() string                    // the leader's node name, or empty
-	Waiting    func(*state.View, string) string // what a service waits for, in a sentence; may be nil
-	Node       string
-	Version    string // of instard
-	Origin     string // name/cluster-id/generation of the log
-	Logger     hclog.Logger
+	Signers    []note.Signer // sign checkpoints, proofs and exports
+	Keys       []string      // the signers' public keys, as audit.NewKey makes them
+	// VerifyClient checks a client certificate and gives the id of the Token object that it names; nil:
+	// none are taken. See keeper.VerifyClient.
+	VerifyClient func(*x509.Certificate) (string, error)
+	// SignClient issues a client certificate for a Token object, if this node can; nil: it never can.
+	SignClient func(ctx context.Context, csr []byte, token string, lifetime time.Duration) (pem string, expires time.Time, err error)
+	// Forward wraps the handlers, behind authentication and authorization: it answers requests that are
+	// the leader's by passing them on. nil: all are answered here.
+	Forward func(http.Handler) http.Handler
+	Now     func() time.Time                 // nil: time.Now
+	Leader  func() string                    // the leader's node name, or empty
+	Waiting func(*state.View, string) string // what a service waits for, in a sentence; may be nil
+	Node    string
+	Version string // of instard
+	Origin  string // name/cluster-id/generation of the log
+	Logger  hclog.Logger
 }
 
 type server struct {
 	Config
-	log hclog.Logger
+	log      hclog.Logger
+	refusals *refusal.Limiter
+	creating sync.Mutex // held while a token is made
 }
 
-// New makes the handler of the whole API.
+// Principal is who is calling, for the audit log.
+func (s *server) Principal(ctx context.Context) string { return identity.Principal(ctx) }
+
+// New makes the handler of the whole API. Who calls is known by what the request shows (a token, a
+// client certificate), or by the caller that the listener has put into its context (identity.WithCaller).
 func New(config Config) http.Handler {
-	mux, _ := build(config)
-	return limit(mux)
+	s, mux, api := build(config)
+	var next http.Handler = mux
+	if config.Forward != nil {
+		next = config.Forward(mux)
+	}
+	return limit(s.access(mux, next, patterns(api)))
 }
 
 // OpenAPI returns the generated document as JSON, without a running daemon.
 func OpenAPI() ([]byte, error) {
-	_, api := build(Config{Version: Version})
+	_, _, api := build(Config{Version: Version})
 	return api.OpenAPI().MarshalJSON()
 }
 
-func build(config Config) (*http.ServeMux, huma.API) {
-	s := &server{Config: withDefaults(config)}
-	s.log = s.Logger.Named("api")
+func build(config Config) (*server, *http.ServeMux, huma.API) {
+	s := newServer(config)
 	mux := http.NewServeMux()
 	c := huma.DefaultConfig("instar", Version)
 	c.CreateHooks = nil // no $schema members in answers: they are the core's nouns, unchanged
@@ -116,8 +138,17 @@ func build(config Config) (*http.ServeMux, huma.API) {
 	s.registerNodes(api)
 	s.registerAudit(api)
 	s.registerStatus(api)
+	s.registerTokens(api)
 	s.registerWatch(api)
-	return mux, api
+	return s, mux, api
+}
+
+func newServer(config Config) *server {
+	s := &server{Config: withDefaults(config)}
+	s.log = s.Logger.Named("api")
+	s.refusals = refusal.New(s.Now)
+	s.Operations = guard{s.Operations, s.State}
+	return s
 }
 
 // schemaName keeps types of one name apart: those of core have it, audit's are called AuditReceipt.
@@ -133,8 +164,8 @@ func schemaName(t reflect.Type, hint string) string {
 }
 
 func withDefaults(c Config) Config {
-	if c.Principal == nil {
-		c.Principal = func(context.Context) string { return "anonymous" }
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Leader == nil {
 		c.Leader = func() string { return "" }
@@ -160,6 +191,6 @@ func limit(next http.Handler) http.Handler {
 func op(method, path, id, summary string) huma.Operation {
 	return huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary, MaxBodyBytes: maxBody,
-		Errors: []int{400, 404, 409, 413, 422, 500, 503},
+		Errors: []int{400, 401, 403, 404, 409, 413, 422, 429, 500, 503},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/identity"
 )
 
 // Problem is an error as the API answers it: RFC 9457 with the members that instar adds.
@@ -44,6 +45,7 @@ var statuses = map[core.Code]int{
 	core.CodeConflict:    http.StatusConflict,
 	core.CodeTooLarge:    http.StatusRequestEntityTooLarge,
 	core.CodeDenied:      http.StatusForbidden,
+	core.CodeLimited:     http.StatusTooManyRequests,
 	core.CodeUnsupported: http.StatusNotImplemented,
 	core.CodeUnavailable: http.StatusServiceUnavailable,
 	core.CodeNotLeader:   http.StatusServiceUnavailable,
@@ -57,6 +59,9 @@ var statuses = map[core.Code]int{
 func (s *server) problem(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if core.CodeOf(err) == core.CodeDenied {
+		err = s.refused(ctx, err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		if _, typed := core.AsError(err); !typed {
@@ -93,9 +98,31 @@ func (s *server) unknown(w http.ResponseWriter, r *http.Request) {
 		Type: "about:blank", Title: "Not Found", Status: http.StatusNotFound, Code: core.CodeNotFound,
 		Detail: fmt.Sprintf("there is no %s %s", r.Method, r.URL.Path), Hint: "/openapi.json lists what there is",
 	}
+	p.write(w)
+}
+
+// write answers with the problem, outside of huma.
+func (p *Problem) write(w http.ResponseWriter) {
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(p.RetryAfter))
+	}
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+}
+
+// refuse answers a request that goes no further. Whoever is nobody may try again as somebody.
+func (s *server) refuse(ctx context.Context, w http.ResponseWriter, err error) {
+	var p *Problem
+	if !errors.As(s.problem(ctx, err), &p) {
+		p = &Problem{Type: "about:blank", Status: http.StatusForbidden, Code: core.CodeDenied, Detail: err.Error()}
+	}
+	if p.Status == http.StatusForbidden && identity.Principal(ctx) == identity.Anonymous {
+		p.Status = http.StatusUnauthorized
+		w.Header().Set("WWW-Authenticate", `Bearer realm="instar"`)
+	}
+	p.Title = http.StatusText(p.Status)
+	p.write(w)
 }
 
 var problemsOnce sync.Once

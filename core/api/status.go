@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/identity"
 	"github.com/instarhq/instar/core/state"
 )
 
@@ -22,16 +23,22 @@ type Health struct {
 
 func (s *server) registerStatus(api huma.API) {
 	huma.Register(api, op(http.MethodGet, "/v1/health", "health", "Whether this node works"),
-		func(context.Context, *struct{}) (*output[Health], error) {
-			leader := s.Leader()
-			return &output[Health]{Body: Health{
-				Live: true, Ready: leader != "", Node: s.Node, Version: s.Version, Leader: leader, Seq: s.State.View().Seq(),
-			}}, nil
+		func(ctx context.Context, _ *struct{}) (*output[Health], error) {
+			h := s.health()
+			if identity.CallerOf(ctx).Role == "" { // a load balancer, or anybody: no details
+				h = Health{Live: h.Live, Ready: h.Ready, Node: h.Node}
+			}
+			return &output[Health]{Body: h}, nil
 		})
 	huma.Register(api, op(http.MethodGet, "/v1/status", "status", "The cluster in one screen"),
 		func(context.Context, *struct{}) (*output[core.Status], error) {
 			return &output[core.Status]{Body: s.status()}, nil
 		})
+}
+
+func (s *server) health() Health {
+	leader := s.Leader()
+	return Health{Live: true, Ready: leader != "", Node: s.Node, Version: s.Version, Leader: leader, Seq: s.State.View().Seq()}
 }
 
 func (s *server) status() core.Status {

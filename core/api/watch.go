@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/sse"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/identity"
 	"github.com/instarhq/instar/core/state"
 )
 
@@ -70,7 +71,7 @@ func (s *server) pump(ctx context.Context, in *watchInput, seq uint64, records <
 	for {
 		select {
 		case rec, ok := <-records:
-			if !ok || s.sendRecord(in, &rec, send) != nil {
+			if !ok || s.sendRecord(ctx, in, &rec, send) != nil {
 				return
 			}
 			seq = rec.Seq
@@ -84,13 +85,17 @@ func (s *server) pump(ctx context.Context, in *watchInput, seq uint64, records <
 	}
 }
 
+// secret are the kinds that only those see who may list tokens.
+var secret = map[core.Kind]bool{core.KindToken: true, core.KindJoinToken: true}
+
 // sendRecord sends the record's matching objects. Only the last one carries the id, so that a client
 // which breaks off in between gets the whole record again.
-func (s *server) sendRecord(in *watchInput, rec *core.Record, send sse.Sender) error {
+func (s *server) sendRecord(ctx context.Context, in *watchInput, rec *core.Record, send sse.Sender) error {
+	secrets := rules["list-tokens"].allows(identity.CallerOf(ctx).Role)
 	var events []core.Event
 	for i := range rec.Txn.Ops {
 		o := &rec.Txn.Ops[i]
-		if in.wants(o) {
+		if in.wants(o) && (secrets || !secret[o.Kind]) {
 			events = append(events, core.Event{
 				Seq: rec.Seq, Kind: o.Kind, ID: o.ID, Delete: o.Delete, Meta: rec.Txn.Meta, Object: o.Value,
 			})

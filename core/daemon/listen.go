@@ -40,6 +40,7 @@ func (d *Daemon) startAPI(ctx context.Context) error {
 			return errors.Join(err, unix.Close())
 		}
 		d.serve(d.tcp, guarded(handler))
+		d.servers[len(d.servers)-1].ConnContext = d.loopback
 	}
 	d.serve(unix, handler)
 	return nil
@@ -100,7 +101,7 @@ func (d *Daemon) handler() (http.Handler, error) {
 	}
 	return api.New(api.Config{
 		State: d.state, Store: d.store, Operations: d.operations, Logs: &logs{d.cfg.Node, d.state, d.host},
-		Signers: []note.Signer{signer}, Keys: []string{public}, Principal: identity.Principal, Leader: d.store.Leader, Waiting: waiting,
+		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: waiting,
 		Node: d.cfg.Node, Version: d.cfg.Version, Origin: d.store.Origin(), Logger: d.log,
 	}), nil
 }

@@ -3,40 +3,52 @@ package identity
 import (
 	"context"
 	"net"
+	"os"
 	"os/user"
+	"slices"
 	"strconv"
+
+	"github.com/instarhq/instar/core"
 )
 
-// Anonymous is the principal of a caller whom nothing identifies.
-const Anonymous = "anonymous"
-
-type principalKey struct{}
-
-// WithPrincipal returns a context that carries a principal.
-func WithPrincipal(ctx context.Context, principal string) context.Context {
-	return context.WithValue(ctx, principalKey{}, principal)
-}
-
-// Principal returns the principal that ctx carries, Anonymous if there is none.
-func Principal(ctx context.Context) string {
-	if p, ok := ctx.Value(principalKey{}).(string); ok {
-		return p
-	}
-	return Anonymous
-}
-
 // ConnContext is for http.Server.ConnContext: requests over a unix socket get the principal of the
-// process that connected. The user is the one that the process had when it did, and stays that.
+// process that connected. The user is the one that the process had when it did, and stays that. Root, the
+// daemon's own user and the members of the socket's group are administrators; should the socket's
+// permissions let others in, they are known by name and may do nothing.
 func ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	unix, ok := conn.(*net.UnixConn)
 	if !ok {
 		return ctx
 	}
-	uid, err := peerUID(unix)
+	peer, err := peerOf(unix)
 	if err != nil {
 		return ctx
 	}
-	return WithPrincipal(ctx, "local:"+userName(uid))
+	c := Caller{Principal: "local:" + userName(peer.uid)}
+	if peer.uid == 0 || int(peer.uid) == os.Geteuid() || inGroup(peer, unix.LocalAddr().String()) {
+		c.Role = core.AccessAdmin
+	}
+	return WithCaller(ctx, c)
+}
+
+// credentials are those of a process at the other end of a socket.
+type credentials struct{ uid, gid uint32 }
+
+// inGroup reports whether the process is of the group that the socket belongs to.
+func inGroup(peer credentials, socket string) bool {
+	group, ok := groupOf(socket)
+	if !ok {
+		return false
+	}
+	if peer.gid == group {
+		return true
+	}
+	u, err := user.LookupId(strconv.FormatUint(uint64(peer.uid), 10))
+	if err != nil {
+		return false
+	}
+	groups, err := u.GroupIds()
+	return err == nil && slices.Contains(groups, strconv.FormatUint(uint64(group), 10))
 }
 
 // userName is the name of a user of this machine, or its number if it has none.

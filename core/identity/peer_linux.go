@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID asks the kernel which user's process is at the other end.
-func peerUID(conn *net.UnixConn) (uint32, error) {
+// peerOf asks the kernel whose process is at the other end.
+func peerOf(conn *net.UnixConn) (credentials, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, fmt.Errorf("peer credentials: %w", err)
+		return credentials{}, fmt.Errorf("peer credentials: %w", err)
 	}
 	var cred *unix.Ucred
 	var credErr error
@@ -22,7 +22,16 @@ func peerUID(conn *net.UnixConn) (uint32, error) {
 		err = credErr
 	}
 	if err != nil {
-		return 0, fmt.Errorf("peer credentials: %w", err)
+		return credentials{}, fmt.Errorf("peer credentials: %w", err)
 	}
-	return cred.Uid, nil
+	return credentials{cred.Uid, cred.Gid}, nil
+}
+
+// groupOf is the group that may use a socket; false if the file's mode leaves groups out.
+func groupOf(path string) (uint32, bool) {
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return 0, false
+	}
+	return stat.Gid, stat.Mode&0o020 != 0
 }

@@ -4,6 +4,7 @@ package apitest
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/instarhq/instar/core/api/client"
 	"github.com/instarhq/instar/core/audit"
 	"github.com/instarhq/instar/core/coretest"
+	"github.com/instarhq/instar/core/identity"
 	"github.com/instarhq/instar/core/state"
 )
 
@@ -66,10 +68,14 @@ func New(t testing.TB) *Fixture {
 		t.Fatal(err)
 	}
 	f := &Fixture{Store: store, State: st, Ops: &Operations{}, Trust: audit.Trust{Keys: keys}}
-	server := httptest.NewServer(api.New(api.Config{
+	handler := api.New(api.Config{
 		State: st, Store: store, Operations: f.Ops, Logs: logSource{}, Signers: []note.Signer{signer}, Keys: []string{public},
-		Principal: func(context.Context) string { return "local:test" }, Leader: func() string { return "n1" },
-		Node: "n1", Version: Version, Origin: "test/0000000000000000/1",
+		Leader: func() string { return "n1" }, Node: "n1", Version: Version, Origin: "test/0000000000000000/1",
+	})
+	// As over a unix socket: an administrator, unless a token is shown.
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := identity.WithCaller(r.Context(), identity.Caller{Principal: "local:test", Role: core.AccessAdmin})
+		handler.ServeHTTP(w, r.WithContext(ctx))
 	}))
 	t.Cleanup(server.Close)
 	f.URL = server.URL
