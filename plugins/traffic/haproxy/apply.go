@@ -73,6 +73,7 @@ func checkGeneration(state layout.State, spec sdk.Route) (repeated bool, err err
 func (d *Driver) change(ctx context.Context, t *target, next layout.State, id string, now time.Time) error {
 	before := d.store.state()
 	p, err := d.prepare(ctx, t, staged(next, id, now))
+	next.Version = p.version
 	if err != nil {
 		d.undo(t, before)
 		return err

@@ -24,6 +24,15 @@ func (d *Driver) converge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if p.version != state.Version { // what it understands may be something else, too
+		state.Version = p.version
+		if err := d.store.save(state); err != nil {
+			return err
+		}
+		if err := t.writeFiles(state); err != nil {
+			return err
+		}
+	}
 	rendering := t.render(state)
 	loaded, _, err := p.loaded(ctx, rendering.Marker)
 	if err != nil {

@@ -135,7 +135,7 @@ func (b *balancer) await(what string, condition func() bool) {
 func (b *balancer) configure(more ...any) sdk.ConfigureRequest {
 	b.Helper()
 	attributes := map[string]any{
-		"master_socket": b.socket(), "directory": b.generated(), "slots": 4, "check_interval": "150ms",
+		"master_socket": b.socket(), "directory": b.generated(), "slots": 4, "check_interval": "50ms",
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		attributes[more[i].(string)] = more[i+1]

@@ -41,12 +41,12 @@ func (d *Driver) Observe(ctx context.Context, id string) (sdk.Observation, error
 	if route != nil {
 		routes = append(routes, route)
 	}
-	rows, err := t.rowsOf(ctx, procs, routes)
+	rows, err := t.settled(ctx, procs, routes)
 	if err != nil {
 		return o, unavailable(err)
 	}
 	if route != nil {
-		if err := d.observeRoute(ctx, plane{t, t.master(), current.PID}, route, rows, &o); err != nil {
+		if err := d.observeRoute(ctx, plane{t, t.master(), current.PID, current.Version}, route, rows, &o); err != nil {
 			return o, unavailable(err)
 		}
 	}
@@ -61,11 +61,43 @@ func (d *Driver) Observe(ctx context.Context, id string) (sdk.Observation, error
 	return o, nil
 }
 
+// settled reads the servers of routes until none is busy, but only a few times: HAProxy counts a request
+// as ended a moment after its client has the whole answer, and who has it shall not find it in flight.
+func (t *target) settled(ctx context.Context, procs socket.Processes, routes []*layout.Route) (map[int]table, error) {
+	for round := 1; ; round++ {
+		all, err := t.rowsOf(ctx, procs, routes)
+		if err != nil || round == settleRounds || !busy(all) {
+			return all, err
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+const (
+	settleRounds = 5
+	settlePause  = 3 * time.Millisecond
+)
+
+func busy(all map[int]table) bool {
+	for _, rows := range all {
+		for _, row := range rows {
+			if row.Sessions > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // rowsOf reads the servers of routes from all workers, by process id.
 func (t *target) rowsOf(ctx context.Context, procs socket.Processes, routes []*layout.Route) (map[int]table, error) {
 	all := make(map[int]table)
 	for _, w := range procs.Workers {
-		rows, err := plane{t, t.master(), w.PID}.servers(ctx, routes...)
+		rows, err := plane{t, t.master(), w.PID, w.Version}.servers(ctx, routes...)
 		if err != nil {
 			if w.Old && ctx.Err() == nil {
 				continue // it has ended since it was listed

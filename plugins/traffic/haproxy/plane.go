@@ -19,6 +19,8 @@ type plane struct {
 	target *target
 	master socket.Master
 	pid    int
+
+	version string
 }
 
 // unavailable types what went wrong on the way to HAProxy.
@@ -39,7 +41,10 @@ func (t *target) plane(ctx context.Context) (plane, error) {
 	if !ok {
 		return plane{}, sdk.Unavailable(time.Second, "HAProxy's master at %s has no worker: its log says why it could not start one", t.MasterSocket)
 	}
-	return plane{t, t.master(), w.PID}, nil
+	if !layout.Supported(w.Version) {
+		return plane{}, sdk.Unavailable(time.Minute, "HAProxy is version %s; the driver needs 2.4 or later", w.Version)
+	}
+	return plane{t, t.master(), w.PID, w.Version}, nil
 }
 
 func (p plane) ask(ctx context.Context, commands ...string) ([]string, error) {

@@ -22,6 +22,7 @@ func (d *Driver) prepare(ctx context.Context, t *target, state layout.State) (pl
 	if err != nil {
 		return p, err
 	}
+	state.Version = p.version
 	rendering := t.render(state)
 	loaded, _, err := p.loaded(ctx, rendering.Marker)
 	if err != nil {
@@ -91,14 +92,10 @@ func (d *Driver) reload(ctx context.Context, t *target, marker string) (plane, e
 		return p, cause(ctx, unavailable(err))
 	}
 	d.logger.Info("HAProxy was reloaded", "worker", p.pid, "shape", marker)
-	return p, cause2(ctx, t.awaitStopping(ctx, before))
-}
-
-func cause2(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
+	if err := t.awaitStopping(ctx, before); err != nil {
+		return p, cause(ctx, err)
 	}
-	return cause(ctx, unavailable(err))
+	return p, nil
 }
 
 func (t *target) orderReload(ctx context.Context) error {
@@ -131,7 +128,7 @@ func (t *target) awaitReload(ctx context.Context, before socket.Processes, marke
 		now, err := t.master().Processes(ctx) // fails while the master replaces itself
 		if err == nil {
 			if w, ok := now.Current(); ok && !known(w) {
-				p := plane{t, t.master(), w.PID}
+				p := plane{t, t.master(), w.PID, w.Version}
 				this, some, err := p.loaded(ctx, marker)
 				switch {
 				case err == nil && this:

@@ -66,11 +66,14 @@ type writer struct {
 	settings Settings
 	options  func(sdk.Route) Options
 	blank    bool // leave out what is in the slots
+
+	plainIdle bool // this HAProxy does not know option idle-close-on-response
 }
 
 func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 
 func (w *writer) all(state State) {
+	w.plainIdle = !knowsIdleClose(state.Version)
 	w.line("# Written by instar's haproxy driver; changes are overwritten. See `instar driver docs haproxy`.")
 	w.defaults()
 	byListener := make(map[string][]*Route)
@@ -102,8 +105,10 @@ func (w *writer) defaults() {
 			w.line("    timeout client %dms", milliseconds(s.IdleTimeout))
 			w.line("    timeout server %dms", milliseconds(s.IdleTimeout))
 			w.line("    timeout tunnel %dms", milliseconds(s.TunnelTimeout))
-			w.line("    # Without this, a reload closes idle connections, and a request that is just coming in on one is lost.")
-			w.line("    option idle-close-on-response")
+			if !w.plainIdle {
+				w.line("    # Without this, a reload closes idle connections, and a request that is just coming in on one is lost.")
+				w.line("    option idle-close-on-response")
+			}
 		} else {
 			w.line("    timeout client %dms", milliseconds(s.TunnelTimeout))
 			w.line("    timeout server %dms", milliseconds(s.TunnelTimeout))
@@ -197,8 +202,7 @@ func (w *writer) backend(r *Route, index int) {
 	if r.Spec.Protocol == sdk.ProtocolHTTP {
 		w.line("    timeout server %dms", milliseconds(options.ResponseTimeout))
 		w.line("    option forwardfor")
-		w.line("    http-request set-header X-Forwarded-Proto https if { ssl_fc }")
-		w.line("    http-request set-header X-Forwarded-Proto http unless { ssl_fc } || { req.hdr(X-Forwarded-Proto) -m found }")
+		w.line("    http-request set-header X-Forwarded-Proto %s", w.scheme(r.Spec.Listen))
 		w.line("    http-request del-header %s", sdk.PreviewHeader)
 		w.latency(len(b.Slots))
 	}
@@ -213,6 +217,14 @@ func (w *writer) backend(r *Route, index int) {
 	for j := range b.Slots {
 		w.server(SlotName(j), &b.Slots[j])
 	}
+}
+
+// scheme is what clients of a listener speak, by the parameters of its bind line.
+func (w *writer) scheme(address string) string {
+	if slices.Contains(strings.Fields(w.settings.Binds[address]), "ssl") {
+		return "https"
+	}
+	return "http"
 }
 
 func checkHost(r sdk.Route) string {

@@ -12,6 +12,7 @@ import (
 type State struct {
 	Format    int
 	Configure *sdk.ConfigureRequest `json:",omitempty"` // without StateDir
+	Version   string                // of the HAProxy that was seen last; empty: none yet
 	Routes    map[string]*Route
 	Removed   map[string]uint64 // generations with which routes were removed
 	Gone      []*Route          // removed routes with requests in flight
