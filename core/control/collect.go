@@ -104,7 +104,7 @@ func idsBy[T any](r state.Reader, table state.Table[T], index state.Index, key s
 const sweepMost = 1000
 
 // sweep deletes statuses whose instance or route is gone: an agent may report once more while control
-// deletes.
+// deletes. What removed nodes have said of themselves goes as well.
 func (c *Controller) sweep(ctx context.Context) {
 	meta := core.Meta{Principal: principal, Verb: "status.collect", Reason: "what they are about is gone"}
 	_, err := c.state.Update(ctx, meta, func(tx *state.Tx) error {
@@ -118,13 +118,15 @@ func (c *Controller) sweep(ctx context.Context) {
 			state.InstanceStatuses.Delete(tx, id)
 		}
 		for id := range orphans(tx, state.RouteStatuses, func(s core.RouteStatus) bool {
-			return state.Routes.Seq(tx, s.Route) == 0
+			lease, shared := state.Leases.Get(tx, core.LeaseID(core.DriverTraffic, s.Driver, s.Target))
+			return state.Routes.Seq(tx, s.Route) == 0 || removed(tx, s.Node) || (shared && lease.Node != "" && lease.Node != s.Node)
 		}) {
 			if n++; n > sweepMost {
 				return nil
 			}
 			state.RouteStatuses.Delete(tx, id)
 		}
+		forgetRemoved(tx)
 		return nil
 	})
 	if err != nil && ctx.Err() == nil {
@@ -140,4 +142,18 @@ func orphans[T any](r state.Reader, table state.Table[T], is func(T) bool) map[s
 		}
 	}
 	return out
+}
+
+// forgetRemoved deletes what removed nodes have published: nobody else would.
+func forgetRemoved(tx *state.Tx) {
+	for name, m := range state.Members.All(tx) {
+		if m.State != core.MemberRemoved {
+			continue
+		}
+		state.Nodes.Delete(tx, name)
+		state.NodeStatuses.Delete(tx, name)
+		for _, id := range idsBy(tx, state.Drivers, state.ByNode, name) {
+			state.Drivers.Delete(tx, id)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,28 +23,42 @@ const (
 
 // Config is what a Controller needs. State is required.
 type Config struct {
-	State  *state.State
-	Now    func() time.Time            // nil: time.Now
-	NewID  func(service string) string // a new instance's id, never given before; nil: a random one
-	Logger hclog.Logger                // nil: none
+	State *state.State
+	// Liveness tells who is heard. nil: nobody watches; every node counts as ready, and leases stay as they are.
+	Liveness Liveness
+	// Current returns nil once everything that had been committed when it was called is in State's view.
+	// nil: the view is current when Run begins.
+	Current func(ctx context.Context) error
+	Now     func() time.Time            // nil: time.Now
+	NewID   func(service string) string // a new instance's id, never given before; nil: a random one
+	Logger  hclog.Logger                // nil: none
 }
 
 // Controller runs every service's planner while its node is the leader. Make one with New for each
 // term, and run it with Run.
 type Controller struct {
-	state  *state.State
-	now    func() time.Time
-	newID  func(string) string
-	log    hclog.Logger
-	queue  *queue
-	places *places
-	views  *views
-	budget int // bytes of one transaction
+	state    *state.State
+	liveness Liveness
+	current  func(context.Context) error
+	now      func() time.Time
+	newID    func(string) string
+	log      hclog.Logger
+	queue    *queue
+	places   *places
+	views    *views
+	budget   int         // bytes of one transaction
+	strayed  atomic.Bool // an instance names another node than the one that has its target's lease
 }
 
 // New makes a controller.
 func New(config Config) *Controller {
-	c := &Controller{state: config.State, now: config.Now, newID: config.NewID, log: config.Logger, places: newPlaces(), budget: maxBytes}
+	c := &Controller{
+		state: config.State, liveness: config.Liveness, current: config.Current, now: config.Now, newID: config.NewID,
+		log: config.Logger, places: newPlaces(), budget: maxBytes,
+	}
+	if c.current == nil {
+		c.current = func(context.Context) error { return nil }
+	}
 	if c.now == nil {
 		c.now = time.Now
 	}
@@ -67,6 +82,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	if err := c.state.Ready(ctx); err != nil {
 		return err
 	}
+	if err := c.current(ctx); err != nil {
+		return err
+	}
 	seen := c.state.Watch()
 	defer seen.Stop()
 	c.views = newViews(seen)
@@ -75,6 +93,10 @@ func (c *Controller) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() { c.work(ctx) })
+	}
+	if c.liveness != nil {
+		group.Go(func() { c.liveness.Lead(ctx) })
+		group.Go(func() { c.watchNodes(ctx) })
 	}
 	defer group.Wait()
 	defer c.queue.close()
@@ -105,7 +127,8 @@ func (c *Controller) changed(changes []state.Change) {
 		switch change.Kind {
 		case core.KindInstance:
 			c.places.update(view, change.ID)
-		case core.KindNode:
+			c.noteStray(view, change.ID)
+		case core.KindNode, core.KindNodeStatus, core.KindMember, core.KindLease, core.KindRecovery:
 			c.markAll(change.Seq)
 		}
 		if change.Service != "" {

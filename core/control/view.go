@@ -2,7 +2,6 @@ package control
 
 import (
 	"github.com/instarhq/instar/core"
-	"github.com/instarhq/instar/core/place"
 	"github.com/instarhq/instar/core/rollout"
 	"github.com/instarhq/instar/core/state"
 )
@@ -46,7 +45,8 @@ func viewWith(r state.Reader, name string, seq uint64, instances func(expected i
 		}
 		v.Routes = append(v.Routes, with)
 	}
-	v.Targets = trafficTargets(r)
+	v.Targets, v.Nodes, v.Shared = trafficTargets(r), nodesOf(r), sharedOf(r)
+	v.Floor, v.Hold = afterRestore(r, &v)
 	return v, true
 }
 
@@ -57,31 +57,4 @@ func addSpec(r state.Reader, v *rollout.View, revision int) {
 	if rev, ok := state.Revisions.Get(r, core.RevisionID(v.Service.Name, revision)); ok {
 		v.Specs[revision] = &rev.Spec
 	}
-}
-
-func trafficTargets(r state.Reader) []rollout.Target {
-	var out []rollout.Target
-	for name, node := range state.Nodes.All(r) {
-		for _, t := range node.Targets {
-			if t.Kind == core.DriverTraffic {
-				out = append(out, rollout.Target{Node: name, Driver: t.Driver, Name: t.Name, Healthy: t.Healthy, Reason: t.Reason})
-			}
-		}
-	}
-	return out
-}
-
-func computeTargets(r state.Reader) []place.Target {
-	var out []place.Target
-	for name, node := range state.Nodes.All(r) {
-		for _, t := range node.Targets {
-			if t.Kind == core.DriverCompute {
-				out = append(out, place.Target{
-					Key:     place.Key{Node: name, Driver: t.Driver, Name: t.Name},
-					Healthy: t.Healthy, Reason: t.Reason, Capacity: t.Capacity,
-				})
-			}
-		}
-	}
-	return out
 }

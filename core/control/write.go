@@ -46,6 +46,8 @@ func (w *writer) write(tx *state.Tx, view *rollout.View, d *rollout.Decision) {
 	name := view.Service.Name
 	if d.Service != nil {
 		state.Services.Put(tx, name, *d.Service)
+	} else {
+		defer w.guard(tx, view, d)
 	}
 	if d.Rollout != nil {
 		state.Rollouts.Put(tx, d.Rollout.ID(), *d.Rollout)
@@ -77,6 +79,28 @@ func (w *writer) write(tx *state.Tx, view *rollout.View, d *rollout.Decision) {
 	if d.RemoveService {
 		w.removeService(tx, name)
 	}
+}
+
+// guard writes the service as it is if the transaction makes instances or sends some away: two of them that
+// know nothing of each other, of which the second is one too many, then cannot both be committed.
+func (w *writer) guard(tx *state.Tx, view *rollout.View, d *rollout.Decision) {
+	if !d.RemoveService && (len(w.created) > 0 || sendsAway(view, d)) {
+		state.Services.Put(tx, view.Service.Name, view.Service)
+	}
+}
+
+// sendsAway reports whether a decision ends what was wanted to run.
+func sendsAway(view *rollout.View, d *rollout.Decision) bool {
+	i := 0
+	for j := range d.Instances { // both are in the order of ids
+		for i < len(view.Instances) && view.Instances[i].ID != d.Instances[j].ID {
+			i++
+		}
+		if i < len(view.Instances) && view.Instances[i].Desired == core.DesiredRun && d.Instances[j].Desired != core.DesiredRun {
+			return true
+		}
+	}
+	return false
 }
 
 // change writes what an operator's verb changes.
@@ -120,6 +144,6 @@ func (c *Controller) create(w *writer, tx *state.Tx, view *rollout.View, want ro
 func requestOf(service string, revision, count int, spec *core.Spec) place.Request {
 	return place.Request{
 		Service: service, Revision: revision, Count: count, Resources: spec.Resources,
-		Driver: spec.Compute.Driver, Target: spec.Compute.Target,
+		Driver: spec.Compute.Driver, Target: spec.Compute.Target, Constraints: spec.Constraints, Spread: spec.Spread,
 	}
 }
