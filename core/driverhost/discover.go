@@ -64,13 +64,6 @@ func (h *Host) Discover(ctx context.Context) ([]core.Driver, []Problem) {
 	return slices.Clone(found), problems
 }
 
-// Drivers are the descriptions that the last Discover found.
-func (h *Host) Drivers() []core.Driver {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.drivers)
-}
-
 // file is a binary that is named as a driver.
 type file struct {
 	kind core.DriverKind
@@ -187,7 +180,7 @@ func (h *Host) describe(ctx context.Context, f file) (*core.Driver, error) {
 			h.log.Warn("remembering a description", "error", err)
 		}
 	}
-	d.Node, d.Path, d.SHA256 = h.cfg.Node, img.path, strings.TrimPrefix(string(img.digest), "sha256:")
+	d = h.identified(d, img.path, img.digest)
 	return &d, nil
 }
 

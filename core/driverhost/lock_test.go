@@ -1,10 +1,12 @@
 package driverhost_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/driverhost"
@@ -85,7 +87,10 @@ func TestWithoutAutoLockNothingIsLaunched(t *testing.T) {
 	if err := h.Open(t.Context(), good("one")); core.CodeOf(err) != core.CodeDenied {
 		t.Errorf("open: %v", err)
 	}
-	if _, err := driverhost.OpenLockFile(cfg.LockFile).Lock(filepath.Join(cfg.PluginDirs[0], "instar-compute-good")); err != nil {
+	binary := filepath.Join(cfg.PluginDirs[0], "instar-compute-good")
+	want := fmt.Sprintf("instard lock -data-dir %s %s", filepath.Dir(cfg.LockFile), binary)
+	eventually(t, 30*time.Second, "a reason that says what to do", func() bool { return strings.Contains(h.Targets()[0].Reason, want) })
+	if _, err := driverhost.OpenLockFile(cfg.LockFile).Lock(binary); err != nil {
 		t.Fatal(err)
 	}
 	healthy(t, h)

@@ -20,7 +20,8 @@ type session struct {
 	timing timing
 	path   string // of the binary, when it was launched
 	digest core.Digest
-	up     time.Time // when it was configured
+	up     time.Time   // when it was configured
+	public core.Driver // desc as the other nodes see it
 
 	ctx    context.Context // ends with the session; streams end with it
 	cancel context.CancelFunc
@@ -45,6 +46,10 @@ func newSession(ctx context.Context, t *target, proc *launch.Process, path strin
 	if s.desc, err = describe(ctx, driver, t.key.kind, t.key.driver, s.timing.describe); err != nil {
 		return nil, err
 	}
+	if s.public, err = Driver(s.desc, proc.State().Protocol); err != nil {
+		return nil, err
+	}
+	s.public = t.host.identified(s.public, path, digest)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.setTrouble("probe", "not probed yet")
 	return s, nil

@@ -38,8 +38,8 @@ func (t *target) supervise(ctx context.Context) {
 		} else {
 			wait = pause.next()
 		}
-		t.log.Error("driver is away", "error", err, "next_attempt", wait.Round(time.Millisecond))
-		t.setStatus(func(s *core.Target) { s.Healthy, s.Reason = false, err.Error() })
+		t.log.Error("driver is away", "error", sentence(err), "next_attempt", wait.Round(time.Millisecond))
+		t.setStatus(func(s *core.Target) { s.Healthy, s.Reason = false, sentence(err) })
 		again = time.After(wait)
 	}
 }
@@ -125,7 +125,7 @@ func (t *target) configure(ctx context.Context, s *session) error {
 	config, version := t.wanted()
 	err := s.configure(ctx, t.request(config))
 	if err != nil {
-		s.setTrouble("configure", err.Error())
+		s.setTrouble("configure", sentence(err))
 		t.setStatus(func(st *core.Target) { st.Version, st.Scope = s.desc.Version, core.Scope(s.desc.Scope) })
 	} else {
 		s.setTrouble("configure", "")
@@ -142,6 +142,7 @@ func (t *target) configure(ctx context.Context, s *session) error {
 func (t *target) begin(s *session) {
 	s.up = time.Now()
 	t.publish(s)
+	t.host.notify() // its description may be news
 	s.probes.Go(func() { t.probe(s) })
 }
 
@@ -158,6 +159,9 @@ func (t *target) publish(s *session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.current = s
+	if s != nil {
+		t.driver, t.driverUp = s.public, s.up
+	}
 }
 
 // refresh publishes what a session knows, if it is the one that callers get.

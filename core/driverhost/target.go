@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -36,6 +37,9 @@ type target struct {
 	waiters []waiter
 	current *session // nil: away
 	status  core.Target
+	// driver is what the last process said of itself, driverUp when it became current; zero: there was none.
+	driver   core.Driver
+	driverUp time.Time
 }
 
 // waiter waits for the first attempt with a configuration.

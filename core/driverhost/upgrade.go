@@ -34,7 +34,7 @@ func (t *target) upgraded(ctx context.Context, s *session) *session {
 	if err != nil {
 		wait := t.upgrade.pause.next()
 		t.upgrade.next = time.Now().Add(wait)
-		t.log.Error("the driver's binary has changed; the old process stays", "error", err, "next_attempt", wait)
+		t.log.Error("the driver's binary has changed; the old process stays", "error", sentence(err), "next_attempt", wait)
 		return s
 	}
 	t.upgrade = upgradePlan{}

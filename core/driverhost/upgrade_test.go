@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core/driverhost"
 	"github.com/instarhq/instar/sdk"
@@ -175,4 +178,60 @@ func slicesCompactPID(lines []string) map[string]bool {
 		pids[pid] = true
 	}
 	return pids
+}
+
+// What the host says of a driver is what its process says, whatever lies on disk; a binary that is not
+// accepted names the command that accepts it.
+func TestDriversFollowWhatRuns(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, install(t, "instar-compute-good", "instar-metrics-good"))
+	log := &lockedBuffer{}
+	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: log})
+	h := start(t, cfg)
+	if _, problems := h.Discover(t.Context()); len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	open(t, h, good("one"))
+	digests := func() (all []string) {
+		for _, d := range h.Drivers() {
+			if d.Node != "n1" || filepath.Dir(d.Path) != cfg.PluginDirs[0] || d.Version == "" {
+				t.Errorf("a driver without its origin: %+v", d)
+			}
+			all = append(all, string(d.Kind)+" "+d.SHA256)
+		}
+		return all
+	}
+	before := digests()
+	if len(before) != 2 || !strings.HasPrefix(before[0], "compute ") || !strings.HasPrefix(before[1], "metrics ") {
+		t.Fatalf("drivers: %v", before)
+	}
+
+	installAs(t, cfg.PluginDirs[0], "instar-compute-good", "changed")
+	binary := filepath.Join(cfg.PluginDirs[0], "instar-compute-good")
+	want := fmt.Sprintf("instard lock -data-dir %s %s", filepath.Dir(cfg.LockFile), binary)
+	eventually(t, 60*time.Second, "a line that says what to do", func() bool { return strings.Contains(log.String(), want) })
+	if _, problems := h.Discover(t.Context()); len(problems) != 1 {
+		t.Errorf("problems with the changed binary: %v", problems)
+	}
+	if got := digests(); !slices.Equal(got, before) {
+		t.Errorf("a binary that may not run is published: %v, want %v", got, before)
+	}
+
+	news, stop := h.Subscribe()
+	defer stop()
+	digest, err := driverhost.OpenLockFile(cfg.LockFile).Lock(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(60 * time.Second)
+	for after := "compute " + strings.TrimPrefix(string(digest), "sha256:"); digests()[0] != after; {
+		select {
+		case <-news:
+		case <-deadline:
+			t.Fatalf("after the upgrade the drivers are %v, want %s", digests(), after)
+		}
+	}
+	if got := digests(); got[1] != before[1] {
+		t.Errorf("the other driver became %v", got)
+	}
 }
