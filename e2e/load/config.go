@@ -57,7 +57,8 @@ type Stream struct {
 	// Users/Rate.
 	Users int
 	Path  string
-	// Body makes the n-th request's body; only for Post.
+	// Body makes the n-th request's body, for Post. KeepAlive with a body makes POSTs on connections that
+	// have been idle for a while.
 	Body func(n int) []byte
 	// Pace spreads the sending of a body over this time; it does not count as latency.
 	Pace time.Duration

@@ -59,7 +59,11 @@ func (r *Run) keepAlive(ctx context.Context, s Stream, plan schedule) {
 			_ = conn.Close()
 			conn = nil
 		}
-		conn = r.exchange(s, conn, nil, plan.at(n))
+		var body []byte
+		if s.Body != nil {
+			body = s.Body(n)
+		}
+		conn = r.exchange(s, conn, body, plan.at(n))
 	}
 	if conn != nil {
 		_ = conn.Close()

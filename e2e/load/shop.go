@@ -27,6 +27,13 @@ func ShopStreams(scale float64) []Stream {
 	}
 }
 
+// ShopIdlePosts are orders on kept-alive connections that were idle for a second before: what a balancer that
+// closes idle connections without care loses.
+func ShopIdlePosts(scale float64) Stream {
+	users := max(1, int(20*scale))
+	return Stream{Kind: KeepAlive, Rate: float64(users), Users: users, Path: "/orders", Body: shopOrder, Check: shopPlaced}
+}
+
 func shopPage(e Exchange) error {
 	if !bytes.Contains(e.Body, []byte("Enamel mug")) || !bytes.Contains(e.Body, []byte("</html>")) {
 		return fmt.Errorf("the page lacks its first product or its end: %.80q", e.Body)
