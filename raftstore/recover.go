@@ -129,7 +129,7 @@ func (s *Store) applyRest() (uint64, error) {
 			return 0, err
 		}
 	}
-	return max(last, begin) - begin, nil
+	return max(last, begin) - begin, s.machine.Flush() // the members are read from the file
 }
 
 // survivor finds this node among the members.

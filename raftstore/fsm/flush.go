@@ -44,9 +44,10 @@ func (m *Machine) Flush() error {
 	if err != nil || p == nil {
 		return err
 	}
-	stalled := time.AfterFunc(m.options.Stall, func() {
+	patience := m.options.Stall * time.Duration(1+p.bytes/m.options.FlushBytes)
+	stalled := time.AfterFunc(patience, func() {
 		m.stalled.Store(true)
-		m.stop(fmt.Errorf("write %s: the disk has not answered for %s", m.path, m.options.Stall))
+		m.stop(fmt.Errorf("write %s: the disk has not answered for %s", m.path, patience))
 	})
 	err = guard(m.path, func() error { return file.Update(p.write) })
 	stalled.Stop()

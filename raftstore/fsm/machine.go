@@ -32,9 +32,10 @@ type Options struct {
 	// FlushBytes makes a flush begin at once when so much is in memory. Default 4 MiB.
 	FlushBytes int
 	// PendingBytes is how much may be in memory before Apply waits, counting what maps and slices take
-	// beside the records themselves, so that it bounds their number as well. Default 64 MiB.
+	// beside the records themselves, so that it bounds their number as well. Default 32 MiB.
 	PendingBytes int
-	// Stall is for how long one write to the file may take before the machine gives up. Default 20s.
+	// Stall is for how long a write of FlushBytes to the file may take before the machine gives up; a larger
+	// one may take longer in proportion. Default 20s.
 	Stall time.Duration
 	// Failed, if not nil, is told once why the machine has stopped, by whatever goroutine found out.
 	Failed func(error)
@@ -53,7 +54,7 @@ const (
 	defaultVerifyBytes  = 64 << 20
 	defaultFlushEvery   = 100 * time.Millisecond
 	defaultFlushBytes   = 4 << 20
-	defaultPendingBytes = 64 << 20
+	defaultPendingBytes = 32 << 20
 	defaultStall        = 20 * time.Second
 
 	// mapSlack is mapped beyond the file's end, so that growing seldom has to wait for readers: bbolt
