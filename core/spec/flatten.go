@@ -81,7 +81,7 @@ func flatten(s *core.Spec) []leaf {
 	f.section = sectionRollout
 	f.rollout(&s.Rollout)
 	f.section = sectionGrace
-	f.word("grace", s.Grace.String())
+	f.duration("grace", s.Grace)
 	return f.leaves
 }
 
@@ -102,6 +102,13 @@ func (f *flattener) number(path string, n int64) {
 	}
 }
 
+// duration adds one that is set: those that are not are zero.
+func (f *flattener) duration(path string, d core.Duration) {
+	if d != 0 {
+		f.add(path, d.String())
+	}
+}
+
 func (f *flattener) status(path string, status []int) {
 	words := make([]string, len(status))
 	for i, code := range status {
@@ -115,9 +122,9 @@ func (f *flattener) health(at string, h *core.HealthCheck) {
 	f.word(at+".port", h.Port)
 	f.word(at+".path", quoted(h.Path))
 	f.status(at+".status", h.Status)
-	f.word(at+".interval", h.Interval.String())
-	f.word(at+".timeout", h.Timeout.String())
-	f.word(at+".healthy_for", h.HealthyFor.String())
+	f.duration(at+".interval", h.Interval)
+	f.duration(at+".timeout", h.Timeout)
+	f.duration(at+".healthy_for", h.HealthyFor)
 	f.number(at+".failures", int64(h.Failures))
 }
 
@@ -133,15 +140,15 @@ func (f *flattener) route(at string, r *core.RouteSpec) {
 		f.add(at+".tls.certificate", quote(r.TLS.Certificate))
 		f.add(at+".tls.key", quote(r.TLS.Key))
 	}
-	f.word(at+".drain", r.Drain.String())
+	f.duration(at+".drain", r.Drain)
 	f.config(at+".config", r.Config)
 }
 
 func (f *flattener) rollout(r *core.RolloutSpec) {
 	f.word("rollout.strategy", string(r.Strategy))
-	f.word("rollout.bake", r.Bake.String())
-	f.word("rollout.keep_previous", r.KeepPrevious.String())
-	f.word("rollout.progress_deadline", r.ProgressDeadline.String())
+	f.duration("rollout.bake", r.Bake)
+	f.duration("rollout.keep_previous", r.KeepPrevious)
+	f.duration("rollout.progress_deadline", r.ProgressDeadline)
 	if r.MaxErrorRate != 0 {
 		f.add("rollout.max_error_rate", strconv.FormatFloat(r.MaxErrorRate, 'g', -1, 64))
 	}
@@ -152,7 +159,7 @@ func (f *flattener) rollout(r *core.RolloutSpec) {
 		f.word(at+".path", quoted(c.Path))
 		f.status(at+".status", c.Status)
 		f.word(at+".contains", quoted(c.Contains))
-		f.word(at+".timeout", c.Timeout.String())
+		f.duration(at+".timeout", c.Timeout)
 	}
 }
 
