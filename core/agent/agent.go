@@ -37,8 +37,11 @@ type Config struct {
 	Version    string            // of instard
 	Cluster    string            // the cluster's id, a label of everything that drivers make
 	Generation uint64            // the cluster's generation
+	API        string            // where this node serves the API to others; empty: nowhere
 	State      *state.State
 	Host       Host
+	// Leases says on which targets of cluster scope this node may act. nil: on all whose lease names it.
+	Leases Leases
 	// Current returns nil once everything that had been committed when it was called is in State's
 	// view. Nothing is removed for being unknown to the store without it. nil: the view is current.
 	Current func(ctx context.Context) error
@@ -56,11 +59,16 @@ type Agent struct {
 
 	smokeSync sync.Mutex // one look at smoke checks at a time
 
+	freshSync sync.Mutex
+	freshAt   time.Time // up to when the view is known to have been current; under freshSync
+
 	mu        sync.Mutex
 	lives     map[string]*life        // by instance id
 	computes  map[targetKey]*compute  // by driver and target
 	carriers  map[carrierKey]*carrier // by target and route
 	traffics  map[targetKey]struct{}  // targets whose stray routes are looked for
+	carrying  map[targetKey]bool      // shared traffic targets that this node acts for now
+	begun     bool                    // every instance of the view has its life
 	byService map[string]map[*carrier]struct{}
 	smokes    map[string]smokeRun // running smoke checks, by CheckID
 	settled   chan struct{}       // signals that artifacts may have become useless
@@ -85,6 +93,7 @@ func New(cfg Config) *Agent {
 		computes:  map[targetKey]*compute{},
 		carriers:  map[carrierKey]*carrier{},
 		traffics:  map[targetKey]struct{}{},
+		carrying:  map[targetKey]bool{},
 		byService: map[string]map[*carrier]struct{}{},
 		smokes:    map[string]smokeRun{},
 		settled:   make(chan struct{}, 1),
@@ -111,6 +120,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.syncTargets(ctx)
 	a.syncAll(ctx)
+	a.startComparing()
 	for {
 		select {
 		case <-ctx.Done():
@@ -193,6 +203,8 @@ func (a *Agent) instanceChanged(ctx context.Context, view *state.View, c state.C
 	}
 	if inst.Node == a.cfg.Node {
 		a.syncInstance(ctx, view, c.ID, inst)
+	} else {
+		a.dropLife(c.ID) // another node acts for it by now, if this one did
 	}
 	if inst.Desired != core.DesiredRun {
 		a.wakeCarriers(inst.Service)

@@ -130,8 +130,8 @@ func (c *carrier) abandon() {
 		return
 	}
 	for c.parent.Err() == nil {
-		if c.wantedHere() || !c.agent.hasTraffic(c.key.target) {
-			return // the next carrier takes it over, or nobody can
+		if c.wantedHere() || !c.agent.hasTraffic(c.key.target) || !c.agent.mayCarry(c.key.target) {
+			return // the next carrier takes it over, here or at another node, or nobody can
 		}
 		err := c.withDriver(c.parent, func(ctx context.Context, driver sdk.Traffic) error {
 			return driver.Remove(ctx, c.key.route, max(c.applied, c.status.Generation), defaultDrain)

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,6 +39,12 @@ type compute struct {
 	destroys chan struct{}
 	fetches  fetches
 	doubt    chan struct{} // asks for a comparison now
+	shared   bool          // of cluster scope
+	end      context.CancelFunc
+	compared atomic.Int64 // when the first comparison that saw every instance was done, as Unix nanoseconds
+
+	mu     sync.Mutex
+	tenure context.Context // in which this node acts on the target; nil: it does not now
 }
 
 func newCompute(a *Agent, key targetKey) *compute {
@@ -130,6 +138,7 @@ func (c *compute) compareOnce(ctx context.Context) ([]sdk.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := c.agent.beganComparing()
 	lives := slices.DeleteFunc(c.agent.livesOf(c), func(l *life) bool { return !l.serving() })
 	listed, err := driver.List(ctx, c.agent.cfg.Cluster)
 	if err != nil {
@@ -145,6 +154,9 @@ func (c *compute) compareOnce(ctx context.Context) ([]sdk.Instance, error) {
 		} else {
 			l.miss()
 		}
+	}
+	if began {
+		c.compared.CompareAndSwap(0, time.Now().UnixNano())
 	}
 	if err := c.agent.cfg.Current(ctx); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,6 +41,15 @@ func (l *life) create(ctx context.Context) {
 		case err == nil:
 			l.made(ctx, made)
 			return
+		case errors.Is(err, errNotWanted):
+			if !retry.wait(ctx, err) { // the news is on its way, and ends this
+				return
+			}
+		case errors.As(err, new(*staleError)):
+			began = time.Now() // the driver has not been asked
+			if !retry.wait(ctx, err) {
+				return
+			}
 		case sdk.CodeOf(err) == sdk.CodeUnavailable && time.Since(began) < unavailableFor:
 			if slow == nil {
 				l.log.Warn("cannot make the instance yet, trying again", "error", err)
@@ -78,6 +88,9 @@ func (l *life) make(ctx context.Context) (sdk.Instance, error) {
 		defer func() { <-l.compute.creates }()
 	case <-ctx.Done():
 		return sdk.Instance{}, ctx.Err()
+	}
+	if err := l.stillWanted(ctx); err != nil {
+		return sdk.Instance{}, err
 	}
 	defer l.slowly(core.InstanceCreating)() // the wait for a slot is not the driver's
 	made, err := driver.Create(ctx, spec)

@@ -25,8 +25,18 @@ func (a *Agent) syncInstance(ctx context.Context, view *state.View, id string, i
 	if status.Phase == core.InstanceGone {
 		return
 	}
-	l = newLife(ctx, a, a.computeOf(ctx, targetKey{inst.Driver, inst.Target}), inst, status)
+	c := a.computeOf(ctx, targetKey{inst.Driver, inst.Target})
+	tenure := c.acting()
+	if tenure == nil {
+		return // when this node gets the target's lease it looks again
+	}
+	l = newLife(tenure, a, c, inst, status)
 	a.mu.Lock()
+	if _, ok := a.lives[id]; ok {
+		a.mu.Unlock()
+		l.stop()
+		return
+	}
 	a.lives[id] = l
 	a.mu.Unlock()
 	a.group.Go(func() {
@@ -53,7 +63,7 @@ func (a *Agent) unwantedLives(view *state.View) []string {
 	defer a.mu.Unlock()
 	var ids []string
 	for id := range a.lives {
-		if _, ok := state.Instances.Get(view, id); !ok {
+		if inst, ok := state.Instances.Get(view, id); !ok || inst.Node != a.cfg.Node {
 			ids = append(ids, id)
 		}
 	}
@@ -85,13 +95,31 @@ func (a *Agent) lifeOf(id string) *life {
 func (a *Agent) computeOf(ctx context.Context, key targetKey) *compute {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	shared := a.shared(core.DriverCompute, key)
 	c, ok := a.computes[key]
-	if !ok {
-		c = newCompute(a, key)
-		a.computes[key] = c
-		a.group.Go(func() { c.watch(ctx) })
-		a.group.Go(func() { c.compare(ctx) })
+	if ok && (c.shared || !shared) {
+		return c
 	}
+	if ok { // its scope was not known as long as its driver was not there
+		c.end()
+		for id, l := range a.lives {
+			if l.compute == c {
+				delete(a.lives, id)
+				l.drop()
+			}
+		}
+	}
+	c = newCompute(a, key)
+	c.shared = shared
+	a.computes[key] = c
+	ctx, c.end = context.WithCancel(ctx)
+	if shared {
+		a.group.Go(func() { a.tenures(ctx, core.DriverCompute, key, c.actFor) })
+		return c
+	}
+	c.tenure = ctx
+	a.group.Go(func() { c.watch(ctx) })
+	a.group.Go(func() { c.compare(ctx) })
 	return c
 }
 

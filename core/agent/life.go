@@ -162,6 +162,9 @@ func (l *life) report(status core.InstanceStatus) {
 	l.agent.reporter.Report(report.Observation{
 		Kind: core.KindInstanceStatus, ID: l.id, Size: size,
 		Write: func(tx *state.Tx) {
+			if l.compute.shared && l.droppedCtx.Err() != nil {
+				return // another node may act for it by now
+			}
 			if inst, ok := state.Instances.Get(tx, l.id); ok && inst.Node == status.Node {
 				state.InstanceStatuses.Put(tx, l.id, status)
 			}

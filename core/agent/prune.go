@@ -55,7 +55,7 @@ func (a *Agent) prune(ctx context.Context) {
 	a.mu.Unlock()
 	for _, c := range computes {
 		driver, err := c.driver()
-		if err != nil {
+		if err != nil || c.acting() == nil {
 			continue
 		}
 		freed, err := driver.Prune(ctx, keep[c.key.driver])

@@ -20,7 +20,8 @@ type carrierKey struct {
 func (a *Agent) trafficTargets(spec *core.RouteSpec) []targetKey {
 	var keys []targetKey
 	for _, t := range a.cfg.Host.Targets() {
-		if t.Kind == core.DriverTraffic && t.Driver == spec.Driver && (spec.Target == "" || spec.Target == t.Name) {
+		if t.Kind == core.DriverTraffic && t.Driver == spec.Driver && (spec.Target == "" || spec.Target == t.Name) &&
+			a.mayCarry(targetKey{t.Driver, t.Name}) {
 			keys = append(keys, targetKey{t.Driver, t.Name})
 		}
 	}
@@ -114,6 +115,12 @@ func (a *Agent) syncTrafficTarget(ctx context.Context, key targetKey) {
 	a.traffics[key] = struct{}{}
 	a.mu.Unlock()
 	if known {
+		return
+	}
+	if a.shared(core.DriverTraffic, key) {
+		a.group.Go(func() {
+			a.tenures(ctx, core.DriverTraffic, key, func(tenure context.Context) { a.carryFor(ctx, tenure, key) })
+		})
 		return
 	}
 	a.group.Go(func() { a.removeStrays(ctx, key) })

@@ -51,6 +51,7 @@ type Reporter struct {
 	wake   chan struct{}
 
 	mu      sync.Mutex
+	busy    bool // a batch is being committed
 	pending map[key]Observation
 	order   []key // in which the objects of pending were first reported
 }
@@ -83,6 +84,13 @@ func (r *Reporter) Report(o Observation) {
 	}
 }
 
+// Idle reports whether everything that has been reported is committed.
+func (r *Reporter) Idle() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.busy && len(r.pending) == 0
+}
+
 // Run commits observations until ctx ends.
 func (r *Reporter) Run(ctx context.Context) {
 	for {
@@ -99,6 +107,9 @@ func (r *Reporter) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		r.mu.Lock()
+		r.busy = false
+		r.mu.Unlock()
 	}
 }
 
@@ -118,6 +129,7 @@ func (r *Reporter) take() []Observation {
 		delete(r.pending, k)
 	}
 	r.order = r.order[len(batch):]
+	r.busy = len(batch) > 0
 	if len(r.order) == 0 {
 		r.order = nil // let go of the array
 	}
