@@ -1,8 +1,8 @@
 // Command store measures commits of 1 KiB values on one node of raftstore, beside what the same disk
 // does with bare appends, each followed by fsync: `go run ./e2e/bench/store` from the repository's root.
 //
-// A commit is two durable writes, Raft's log and the state (three fsyncs), so a single writer is bound by the
-// disk; many writers share them.
+// A commit is one durable write, to Raft's log, so a single writer is bound by the disk; many writers share
+// it. The state file follows behind, some ten synced writes a second, on the same disk.
 package main
 
 import (
