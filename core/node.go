@@ -17,6 +17,8 @@ type Node struct {
 	API string `json:"api,omitempty"`
 	// Level is the newest level of stored formats that the node reads; 0 counts as 1.
 	Level int `json:"level,omitempty"`
+	// Key is the public key that checkpoints, exports and snapshots of this node are signed with.
+	Key string `json:"key,omitempty"`
 }
 
 // Target is one configured driver on a node.

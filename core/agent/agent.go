@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent/report"
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
 )
@@ -35,6 +37,7 @@ type Config struct {
 	Node       string            // this node's name
 	Labels     map[string]string // published for placement
 	Version    string            // of instard
+	Key        string            // the node's public key for checkpoints and snapshots
 	Cluster    string            // the cluster's id, a label of everything that drivers make
 	Generation uint64            // the cluster's generation
 	API        string            // where this node serves the API to others; empty: nowhere
@@ -100,9 +103,15 @@ func New(cfg Config) *Agent {
 	}
 }
 
+// ErrRestored ends Run when the store has been restored from a snapshot under it: what this agent knows is
+// of another generation. Make a new one.
+var ErrRestored = errors.New("agent: the store has been restored from a snapshot")
+
 // Run acts until ctx ends, and returns when nothing that it started is left. Drivers, instances and
 // routes stay as they are. Call it once.
 func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	a.started = time.Now().UTC()
 	watch := a.cfg.State.Watch()
 	defer watch.Stop()
@@ -110,6 +119,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		return err
 	}
 	defer a.group.Wait()
+	defer cancel() // before the wait
 	a.group.Go(func() { a.reporter.Run(ctx) })
 	a.group.Go(func() { a.runPrune(ctx) })
 
@@ -126,11 +136,17 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-watch.Changed():
+			if recovery.Looking(a.cfg.State.View()) {
+				return ErrRestored
+			}
 			a.syncChanges(ctx, watch.Take())
 		case <-a.cfg.Host.Changed():
 			a.syncTargets(ctx)
 			a.verifyRoutes()
 		case <-resync.C:
+			if recovery.Looking(a.cfg.State.View()) {
+				return ErrRestored
+			}
 			a.syncAll(ctx)
 			a.verifyRoutes()
 		}

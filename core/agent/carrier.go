@@ -10,6 +10,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/agent/report"
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
 )
@@ -156,7 +157,7 @@ func (c *carrier) step() time.Duration {
 	if !ok {
 		return 0 // letGo is on its way
 	}
-	if stale(view, route.Generation) {
+	if recovery.Looking(view) || stale(view, route.Generation) {
 		return 0 // traffic stays where it is until control has written the route anew
 	}
 	seen, err := c.effect(&route)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
 )
@@ -168,6 +169,9 @@ func (c *compute) compareOnce(ctx context.Context) ([]sdk.Instance, error) {
 // cluster, and of another generation, which a restore has to judge, are never touched.
 func (c *compute) orphans(view *state.View, listed []sdk.Instance) []sdk.Instance {
 	cfg := &c.agent.cfg
+	if recovery.Looking(view) {
+		return nil
+	}
 	return slices.DeleteFunc(listed, func(inst sdk.Instance) bool {
 		if inst.Cluster != cfg.Cluster || inst.Generation != cfg.Generation {
 			return true

@@ -8,6 +8,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
 )
@@ -126,6 +127,9 @@ func (l *life) made(ctx context.Context, made sdk.Instance) {
 func (l *life) spec() (sdk.InstanceSpec, error) {
 	inst := l.instance()
 	view := l.agent.cfg.State.View()
+	if recovery.Looking(view) {
+		return sdk.InstanceSpec{}, sdk.Unavailable(0, "the cluster has been restored and waits for its recovery's approval")
+	}
 	revision, err := state.Revisions.Find(view, core.RevisionID(inst.Service, inst.Revision))
 	if err != nil {
 		return sdk.InstanceSpec{}, sdk.NotFound("%w", err)

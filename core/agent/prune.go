@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/state"
 )
 
@@ -47,6 +48,9 @@ func (a *Agent) prune(ctx context.Context) {
 	defer cancel()
 	if err := a.cfg.Current(ctx); err != nil {
 		a.log.Debug("artifacts are not pruned: the view may be old", "error", err)
+		return
+	}
+	if recovery.Looking(a.cfg.State.View()) {
 		return
 	}
 	keep := neededArtifacts(a.cfg.State.View())

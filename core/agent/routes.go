@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
 )
@@ -157,6 +158,9 @@ func (a *Agent) removeStraysOnce(ctx context.Context, key targetKey) error {
 		return err
 	}
 	view := a.cfg.State.View()
+	if recovery.Looking(view) {
+		return nil
+	}
 	for _, id := range ids {
 		if _, ok := state.Routes.Get(view, id); ok {
 			continue

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/recovery"
 	"github.com/instarhq/instar/core/rollout"
 	"github.com/instarhq/instar/core/state"
 )
@@ -49,6 +50,10 @@ func (c *Controller) step(ctx context.Context, name string, cause uint64) (s ste
 		defer func() { s.planning += time.Since(begin) }()
 		c.places.giveBack(w.created)
 		w.reset(c.now())
+		if recovery.Looking(tx) {
+			exists = true
+			return nil
+		}
 		var view rollout.View
 		view, exists = viewWith(tx, name, tx.Seq(), func(expected int) []rollout.Instance {
 			return c.views.instances(tx, tx.Seq(), name, expected)
