@@ -118,6 +118,6 @@ func checkListen(address string) error {
 	if ip := net.ParseIP(host); (ip != nil && ip.IsLoopback()) || host == "localhost" {
 		return nil
 	}
-	return core.Errorf(core.CodeInvalid, "API address %q: over TCP the API does not ask who is calling yet, so it only listens on loopback addresses", address).
-		WithHint("use 127.0.0.1:4747, and reach it from elsewhere through ssh -L")
+	return core.Errorf(core.CodeInvalid, "API address %q: a node without a cluster has no certificate, so its API only listens on loopback addresses", address).
+		WithHint("use 127.0.0.1:4747; or add a cluster block, which one node may have as well, and run instar cluster init")
 }

@@ -35,14 +35,10 @@ func (d *Daemon) startAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.cfg.Listen != "" {
-		if d.tcp, err = (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen); err != nil {
-			return errors.Join(err, unix.Close())
-		}
-		d.serve(d.tcp, guarded(handler))
-		d.servers[len(d.servers)-1].ConnContext = d.loopback
-	}
 	d.serve(unix, handler)
+	if err := d.startTCP(ctx, handler, nil); err != nil {
+		return errors.Join(err, d.stopAPI())
+	}
 	return nil
 }
 
