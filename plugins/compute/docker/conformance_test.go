@@ -13,6 +13,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	needEngine(t)
 	sdktest.Compute(t, func(t sdktest.T) sdktest.ComputeFixture {
 		return fixture(t, engine, func(_ sdktest.T, d *docker.Driver) sdk.Compute { return d })
@@ -20,6 +21,7 @@ func TestConformance(t *testing.T) {
 }
 
 func TestConformanceOverGRPC(t *testing.T) {
+	t.Parallel()
 	needEngine(t)
 	sdktest.Compute(t, func(t sdktest.T) sdktest.ComputeFixture {
 		return fixture(t, engine, func(t sdktest.T, d *docker.Driver) sdk.Compute { return sdktest.ServeCompute(t, d) })

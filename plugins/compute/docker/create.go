@@ -29,10 +29,7 @@ func (t *target) create(ctx context.Context, spec sdk.InstanceSpec) (sdk.Instanc
 	if t.isBuried(spec.ID) {
 		return sdk.Instance{}, sdk.Conflict("instance %s was destroyed; a new one needs a new id", spec.ID)
 	}
-	c, there, err := t.earlier(ctx, p)
-	if err == nil && !there {
-		c, err = t.make(ctx, p)
-	}
+	c, err := t.ensure(ctx, p)
 	if err != nil {
 		return sdk.Instance{}, durable.Explain(err, t.dir)
 	}
@@ -40,6 +37,24 @@ func (t *target) create(ctx context.Context, spec sdk.InstanceSpec) (sdk.Instanc
 		return sdk.Instance{}, durable.Explain(err, t.dir)
 	}
 	return t.read(ctx, c)
+}
+
+// ensure returns the container that runs the instance, or has. The request of a call that was cut off may still
+// be under way in the engine, and come true between two looks.
+func (t *target) ensure(ctx context.Context, p plan) (found, error) {
+	for {
+		c, there, err := t.earlier(ctx, p)
+		if err != nil || there {
+			return c, err
+		}
+		c, err = t.make(ctx, p)
+		if sdk.CodeOf(err) != sdk.CodeConflict {
+			return c, err
+		}
+		if err := pause(ctx, briefly); err != nil {
+			return found{}, err
+		}
+	}
 }
 
 // earlier returns the container that an earlier Create has started. One that was made and never started is
@@ -148,7 +163,7 @@ func (t *target) start(ctx context.Context, id string, p plan) error {
 		_, err := api.ContainerStart(ctx, id, client.ContainerStartOptions{})
 		return err
 	})
-	return explainStart(err)
+	return explainStart(err, p.cfg.Networks)
 }
 
 // tidy removes what a Create that failed has left, unless it runs: then only the answer was lost, and the next

@@ -24,10 +24,10 @@ var variable = []string{"/tmp", "/var/tmp", "/run", "/var/run", "/var/log", "/va
 // it likes, so only what was changed since somebody was in the container counts, for nobody can say any more
 // whose change it was; in an immutable instance, everything does.
 func (t *target) fileChanges(ctx context.Context, c found, rec record) ([]string, error) {
-	immutable := c.Config.Labels[labelImmutable] != "" && c.State.Running
+	immutable := c.Config.Labels[labelImmutable] != ""
 	entered := rec.Container == c.ID && !rec.Entered.IsZero()
-	if !immutable && !entered {
-		return nil, nil
+	if !c.State.Running || !immutable && !entered {
+		return nil, nil // one that has ended is replaced anyway
 	}
 	changed, err := t.diff(ctx, c)
 	if err != nil {

@@ -3,6 +3,9 @@ package docker
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,15 +21,22 @@ const (
 	lastAttempt  = 2 * time.Second
 	// again is how soon an instance that could not be read is looked at again.
 	again = time.Second
+	// noteEvery is how often it is noted that events are being followed.
+	noteEvery = 10 * time.Second
+	// overlap is how much is heard twice rather than never: the engine's clock may be another one.
+	overlap = 5 * time.Second
 )
 
 // follow follows the engine's events for as long as the target is held, through every outage.
 func (t *target) follow() {
 	wait := firstAttempt
-	since := time.Now()
+	since := t.followedUntil()
 	for t.life.Err() == nil {
 		began := time.Now()
 		last, err := t.followOnce(since)
+		if up, _, _, _ := t.link.state(); up {
+			t.noteFollowed(last)
+		}
 		if t.life.Err() != nil {
 			return
 		}
@@ -62,15 +72,18 @@ func (t *target) followOnce(since time.Time) (last time.Time, err error) {
 	if err := t.learn(ctx); err != nil {
 		return last, err
 	}
-	// A few seconds are heard twice rather than never.
-	from := since.Add(-5 * time.Second).Format(time.RFC3339Nano)
+	from := since.Add(-overlap).Format(time.RFC3339Nano)
 	filters := client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType))
 	stream := api.Events(ctx, client.EventsListOptions{Since: from, Filters: filters})
 	r := newRefresher(t)
 	t.loops.Go(func() { cancel(r.run(ctx)) })
 	r.all()
+	ticker := time.NewTicker(noteEvery)
+	defer ticker.Stop()
 	for {
 		select {
+		case now := <-ticker.C:
+			t.noteFollowed(now)
 		case m := <-stream.Messages:
 			last = time.Unix(0, m.TimeNano)
 			r.hear(m)
@@ -143,4 +156,28 @@ func (t *target) trace(m events.Message) {
 func gone(last sdk.Instance) sdk.Instance {
 	last.State, last.Exit = sdk.StateDestroyed, nil
 	return last
+}
+
+// followedFile tells by its time until when events were followed: the next process asks for those since.
+const followedFile = "followed"
+
+func (t *target) followedUntil() time.Time {
+	info, err := os.Stat(filepath.Join(t.dir, followedFile))
+	if err != nil {
+		return time.Now() // there is nothing that it could have missed
+	}
+	return info.ModTime()
+}
+
+func (t *target) noteFollowed(until time.Time) {
+	path := filepath.Join(t.dir, followedFile)
+	err := os.Chtimes(path, until, until)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.WriteFile(path, nil, 0o600); err == nil {
+			err = os.Chtimes(path, until, until)
+		}
+	}
+	if err != nil {
+		t.logger.Warn("cannot note until when events were followed", "error", err)
+	}
 }

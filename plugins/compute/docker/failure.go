@@ -16,10 +16,12 @@ var blames = []struct{ text, attribute string }{
 	{"unable to find user", "user"},
 	{"unable to find group", "user"},
 	{"no matching entries in passwd", "user"},
+	{"capdrop", "cap_drop"},
 	{"capability", "cap_add"},
+	{"log opt", "log_options"},
 	{"log driver", "log_driver"},
 	{"logging driver", "log_driver"},
-	{"log opt", "log_options"},
+	{"logging plugin", "log_driver"},
 	{"tmpfs", "tmpfs"},
 	{"minimum memory limit", "resources.memory"},
 	{"memory limit", "resources.memory"},
@@ -38,6 +40,9 @@ var blames = []struct{ text, attribute string }{
 func explainCreate(err error) error {
 	switch sdk.CodeOf(err) {
 	case sdk.CodeNotFound:
+		if explained := blame(err); sdk.CodeOf(explained) == sdk.CodeInvalidConfig {
+			return explained
+		}
 		// The image was there a moment ago; and networks are looked up at the start.
 		return sdk.Unavailable(retryAfter, "%w", err)
 	case sdk.CodeInvalidConfig, sdk.CodeInternal:
@@ -47,11 +52,13 @@ func explainCreate(err error) error {
 }
 
 // explainStart says why a container did not start.
-func explainStart(err error) error {
+func explainStart(err error, networks []string) error {
 	switch sdk.CodeOf(err) {
 	case sdk.CodeNotFound:
-		if strings.Contains(err.Error(), "network") {
-			return sdk.InvalidConfig("networks", "%w", err)
+		for n, name := range networks {
+			if strings.Contains(err.Error(), "network "+name+" not found") {
+				return explainNetwork(n, err)
+			}
 		}
 		return sdk.Unavailable(retryAfter, "%w", err)
 	case sdk.CodeInvalidConfig, sdk.CodeInternal:

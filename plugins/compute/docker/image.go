@@ -30,6 +30,8 @@ func parse(text string) (source, error) {
 		return source{}, sdk.InvalidConfig("artifact.source", "it is required: an image such as registry.example/web:1.2, or the id of one that the engine has")
 	case digestRE.MatchString(text):
 		return source{id: text}, nil
+	case strings.HasPrefix(text, "sha256:"):
+		return source{}, sdk.InvalidConfig("artifact.source", "%q is not a whole id: sha256: and 64 hexadecimal digits", text)
 	}
 	ref, err := reference.ParseNormalizedNamed(text)
 	if err != nil {

@@ -128,6 +128,12 @@ func (t *target) look(ctx context.Context, container string) (*sdk.Instance, err
 		return nil, err
 	}
 	i, err := t.read(ctx, c)
+	if err != nil && ctx.Err() == nil {
+		// While the engine removes a container, reading its files fails in many ways.
+		if c, again := t.inspect(ctx, container); sdk.CodeOf(again) == sdk.CodeNotFound || again == nil && !c.State.Running {
+			return nil, nil //nolint:nilnil // as above
+		}
+	}
 	return &i, err
 }
 

@@ -78,13 +78,17 @@ func (r *refresher) run(ctx context.Context) error {
 		}
 		ids, resync := r.take()
 		if resync {
-			if err := r.t.resync(ctx); err != nil {
+			more, err := r.t.resync(ctx)
+			if err != nil {
 				return err
 			}
-			r.t.link.set(nil)
+			ids = append(ids, more...)
 		}
 		if failed := r.refresh(ctx, ids); len(failed) > 0 {
 			r.later(ctx, failed)
+		}
+		if resync && ctx.Err() == nil {
+			r.t.link.set(nil)
 		}
 	}
 }
@@ -145,33 +149,24 @@ func (t *target) refresh(ctx context.Context, container string) error {
 	return err
 }
 
-// resync reads everything, tidies up what no Create will come back to, and publishes what has changed.
-func (t *target) resync(ctx context.Context) error {
+// resync tidies up what no Create will come back to, and returns every container that is there or was. One that
+// cannot be read must not keep the others from being followed, so they are read like any that was heard of.
+func (t *target) resync(ctx context.Context) ([]string, error) {
 	if err := t.sweep(ctx); err != nil {
-		return err
-	}
-	seen := map[string]bool{}
-	for _, cluster := range t.clusters() {
-		ids, err := t.containers(ctx, cluster)
-		if err != nil {
-			return err
-		}
-		for _, id := range ids {
-			seen[id] = true
-			if err := t.refresh(ctx, id); err != nil {
-				return err
-			}
-		}
+		return nil, err
 	}
 	t.knownMu.Lock()
-	missing := slices.Collect(maps.Keys(t.known))
+	ids := slices.Collect(maps.Keys(t.known))
 	t.knownMu.Unlock()
-	for _, id := range missing {
-		if !seen[id] {
-			t.publishGone(id)
+	for _, cluster := range t.clusters() {
+		there, err := t.containers(ctx, cluster)
+		if err != nil {
+			return nil, err
 		}
+		ids = append(ids, there...)
 	}
-	return nil
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 func (t *target) publish(container string, i sdk.Instance) {

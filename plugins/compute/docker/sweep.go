@@ -54,7 +54,13 @@ func (t *target) sweepContainer(ctx context.Context, instance, container string)
 		return err
 	}
 	t.logger.Info("removing a container that was never started", "instance", instance, "container", container)
-	return t.discard(ctx, container)
+	if err := t.discard(ctx, container); err != nil {
+		return err
+	}
+	if _, err := t.inspect(ctx, container); sdk.CodeOf(err) != sdk.CodeNotFound {
+		return err // started after all, or not gone yet
+	}
+	return t.forget(instance)
 }
 
 func (t *target) sweepFolders(ctx context.Context, there map[string]bool) error {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,8 +68,9 @@ func Start(ctx context.Context, options ...string) (_ *Engine, err error) {
 	return e, e.Run(ctx)
 }
 
-// Run starts dockerd again after Kill or Terminate, and returns when it answers.
-func (e *Engine) Run(ctx context.Context) error {
+// Run starts dockerd again after Kill or Terminate, with further options for this run, and returns when it
+// answers.
+func (e *Engine) Run(ctx context.Context, options ...string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.process != nil {
@@ -84,11 +86,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := os.RemoveAll(pidfile); err != nil {
 		return err
 	}
+	if err := e.forgetContainerd(); err != nil {
+		return err
+	}
 	args := append([]string{
 		"--net=" + e.net.file(), "dockerd", "--host", e.Endpoint, "--pidfile", pidfile, "--log-level", "warn",
 		"--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
 		"--insecure-registry", subnet, "--shutdown-timeout", "5",
-	}, e.options...)
+	}, append(slices.Clone(e.options), options...)...)
 	cmd := exec.Command("nsenter", args...) //nolint:noctx // it outlives the call
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -110,6 +115,29 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	p.pid, e.process = cmd.Process.Pid, p
 	return e.awaitAnswer(ctx, p)
+}
+
+// forgetContainerd waits until the containerd of a dockerd that was killed has ended, which the kernel sees to,
+// and removes its pid file: if nobody reaps it, dockerd would take the zombie for a containerd that runs.
+func (e *Engine) forgetContainerd() error {
+	file := filepath.Join(e.Dir, "exec", "containerd", "containerd.pid")
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	stat := filepath.Join("/proc", strings.TrimSpace(string(data)), "stat")
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+		line, err := os.ReadFile(stat)
+		if err != nil || strings.Contains(string(line), ") Z ") || !strings.Contains(string(line), "(containerd)") {
+			return os.Remove(file)
+		}
+		pause := time.NewTimer(10 * time.Millisecond)
+		<-pause.C
+	}
+	return errors.New("the containerd of a dockerd that has ended goes on")
 }
 
 func (e *Engine) awaitAnswer(ctx context.Context, p *process) error {
@@ -245,7 +273,9 @@ func unmountBelow(dir string) error {
 	for line := range strings.Lines(string(table)) {
 		fields := strings.Fields(line)
 		if len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
-			errs = append(errs, syscall.Unmount(fields[1], syscall.MNT_DETACH))
+			if err := syscall.Unmount(fields[1], syscall.MNT_DETACH); !errors.Is(err, syscall.EINVAL) { // gone with another one
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)
