@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/instarhq/instar/plugins/traffic/haproxy/layout"
@@ -40,11 +41,51 @@ func (c counts) total(at place) layout.Count {
 	defer c.mu.Unlock()
 	sum := at.slot.Carry
 	for pid, seen := range c.seen[keyOf(at)] {
+		if slices.Contains(at.slot.Folded, pid) {
+			continue
+		}
 		base := at.slot.Base[pid]
 		sum.Requests += seen.Requests - min(seen.Requests, base.Requests)
 		sum.Errors += seen.Errors - min(seen.Errors, base.Errors)
 	}
 	return sum
+}
+
+// takeStock notes what all workers have counted so far. What cannot be read is not noted.
+func (d *Driver) takeStock(ctx context.Context, t *target) {
+	procs, err := t.master().Processes(ctx)
+	if err != nil {
+		return
+	}
+	state := d.store.state()
+	routes := append(state.Ordered(), state.Gone...)
+	all, err := t.rowsOf(ctx, procs, routes)
+	if err != nil {
+		return
+	}
+	for _, r := range routes {
+		for _, at := range pick(r, func(s *layout.Slot) bool { return !s.Free() }) {
+			d.endpoint(at, all)
+		}
+	}
+}
+
+// saveCounts puts the counts of workers that have ended into the state file, for the next process.
+func (d *Driver) saveCounts(ctx context.Context) error {
+	t, unlock, err := d.lock(ctx)
+	if err != nil {
+		return nil // never configured, or closed before
+	}
+	defer unlock()
+	p, err := t.plane(ctx)
+	if err != nil {
+		return nil // without HAProxy there is nothing to add
+	}
+	next := d.store.state().Clone()
+	if !d.counts.carry(ctx, p, next) {
+		return nil
+	}
+	return d.store.save(next)
 }
 
 // carry moves what was counted by workers that have ended into the state, and forgets endpoints that are
@@ -65,17 +106,7 @@ func (c counts) carry(ctx context.Context, p plane, next layout.State) (changed 
 		for _, at := range pick(r, func(s *layout.Slot) bool { return !s.Free() }) {
 			key := keyOf(at)
 			known[key] = true
-			for pid, seen := range c.seen[key] {
-				if live[pid] {
-					continue
-				}
-				base := at.slot.Base[pid]
-				at.slot.Carry.Requests += seen.Requests - min(seen.Requests, base.Requests)
-				at.slot.Carry.Errors += seen.Errors - min(seen.Errors, base.Errors)
-				delete(c.seen[key], pid)
-				delete(at.slot.Base, pid)
-				changed = true
-			}
+			changed = c.fold(key, at.slot, live) || changed
 		}
 	}
 	for key := range c.seen {
@@ -83,5 +114,26 @@ func (c counts) carry(ctx context.Context, p plane, next layout.State) (changed 
 			delete(c.seen, key)
 		}
 	}
+	return changed
+}
+
+// fold adds what ended workers have counted to a slot. It is dropped from memory a round later: until then
+// somebody may look at it with the state from before.
+func (c counts) fold(key countKey, slot *layout.Slot, live map[int]bool) (changed bool) {
+	var folded []int
+	for pid, seen := range c.seen[key] {
+		switch {
+		case live[pid]:
+		case slices.Contains(slot.Folded, pid):
+			delete(c.seen[key], pid)
+		default:
+			base := slot.Base[pid]
+			slot.Carry.Requests += seen.Requests - min(seen.Requests, base.Requests)
+			slot.Carry.Errors += seen.Errors - min(seen.Errors, base.Errors)
+			folded = append(folded, pid)
+		}
+	}
+	changed = len(folded) > 0 || len(slot.Folded) > 0
+	slot.Folded = folded
 	return changed
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"net"
 	"slices"
@@ -157,11 +158,16 @@ func (d *Driver) Release(context.Context, string) error {
 }
 
 // Close implements serve.Closer. HAProxy goes on as it is.
-func (d *Driver) Close(context.Context) error {
+func (d *Driver) Close(ctx context.Context) error {
 	d.stop()
 	d.kept.Wait()
-	return d.store.close()
+	ctx, cancel := context.WithTimeout(ctx, closePatience)
+	defer cancel()
+	return errors.Join(d.saveCounts(ctx), d.store.close())
 }
+
+// closePatience is how long Close waits for HAProxy.
+const closePatience = 2 * time.Second
 
 // render writes the configuration of a state.
 func (t *target) render(state layout.State) layout.Rendering {

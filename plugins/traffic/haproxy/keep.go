@@ -115,7 +115,7 @@ func endOverdue(ctx context.Context, m socket.Master, w socket.Worker, leaving [
 		}
 		return err
 	}
-	var overdue []string
+	overdue := make(map[[2]string]bool)
 	for _, at := range leaving {
 		row := rows[[2]string{at.backend, at.server}]
 		if row.Address != at.slot.Address || row.Sessions == 0 {
@@ -123,9 +123,34 @@ func endOverdue(ctx context.Context, m socket.Master, w socket.Worker, leaving [
 		}
 		busy[at.slot] = true
 		if time.Now().After(at.slot.Leaves) {
-			overdue = append(overdue, "shutdown sessions server "+at.backend+"/"+at.server)
+			overdue[[2]string{at.backend, at.server}] = true
 		}
 	}
-	_, err = m.Ask(ctx, w.PID, overdue...)
+	return endSessions(ctx, m, w, overdue)
+}
+
+// endSessions ends what servers, by backend and name, have under way in one worker. One that a reload has
+// replaced can only be told so session by session.
+func endSessions(ctx context.Context, m socket.Master, w socket.Worker, overdue map[[2]string]bool) error {
+	var commands []string
+	switch {
+	case len(overdue) == 0:
+		return nil
+	case w.Old:
+		answers, err := m.Ask(ctx, w.PID, "show sess")
+		if err != nil {
+			return err
+		}
+		for id, server := range socket.Sessions(answers[0]) {
+			if overdue[server] {
+				commands = append(commands, "shutdown session "+id)
+			}
+		}
+	default:
+		for server := range overdue {
+			commands = append(commands, "shutdown sessions server "+server[0]+"/"+server[1])
+		}
+	}
+	_, err := m.Ask(ctx, w.PID, commands...)
 	return err
 }

@@ -84,6 +84,7 @@ func (d *Driver) reload(ctx context.Context, t *target, marker string) (plane, e
 	if err := verifyConfig(ctx, before.Master); err != nil {
 		return plane{}, err
 	}
+	d.takeStock(ctx, t)
 	if err := t.orderReload(ctx); err != nil {
 		return plane{}, err
 	}
@@ -95,6 +96,7 @@ func (d *Driver) reload(ctx context.Context, t *target, marker string) (plane, e
 	if err := t.awaitStopping(ctx, before); err != nil {
 		return p, cause(ctx, err)
 	}
+	d.takeStock(ctx, t)
 	return p, nil
 }
 
@@ -133,10 +135,8 @@ func (t *target) awaitReload(ctx context.Context, before socket.Processes, marke
 				switch {
 				case err == nil && this:
 					return p, nil
-				case err == nil && !some:
-					return p, t.notLoaded()
 				case err == nil:
-					return p, sdk.Unavailable(time.Second, "HAProxy has loaded another configuration than the driver wrote to %s: does something else write there?", t.settings.Directory)
+					return p, t.notLoaded(some)
 				}
 			} else if now.Failed > before.Failed {
 				return plane{}, sdk.Unavailable(time.Second, "HAProxy's reload failed, and it goes on with what it had; its log says why")
@@ -150,9 +150,14 @@ func (t *target) awaitReload(ctx context.Context, before socket.Processes, marke
 	}
 }
 
-func (t *target) notLoaded() error {
-	return sdk.Unavailable(time.Second, "HAProxy does not load %s: give it a last -f %s (with Debian's service, add it to EXTRAOPTS in /etc/default/haproxy) and restart it once",
-		t.settings.Directory, t.settings.Directory)
+// notLoaded says that HAProxy reads another directory; other says that a driver writes there, too.
+func (t *target) notLoaded(other bool) error {
+	hint := ""
+	if other {
+		hint = "; what it has loaded is from another directory, or from another driver that writes to the same one"
+	}
+	return sdk.Unavailable(time.Second, "HAProxy does not load %s: give it a last -f %s (with Debian's service, add that to EXTRAOPTS in /etc/default/haproxy) and restart it once%s",
+		t.settings.Directory, t.settings.Directory, hint)
 }
 
 // awaitStopping waits until the workers from before know that they are to stop: from then on they hand new

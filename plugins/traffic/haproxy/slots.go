@@ -72,7 +72,7 @@ func (p plane) join(ctx context.Context, places []place) error {
 			return fmt.Errorf("HAProxy has no server %s/%s, though it has loaded the configuration with it", at.backend, at.server)
 		}
 		at.slot.Base = map[int]layout.Count{p.pid: {Requests: row.Total, Errors: row.Errors}}
-		at.slot.Carry = layout.Count{}
+		at.slot.Carry, at.slot.Folded = layout.Count{}, nil
 		name := at.backend + "/" + at.server
 		if !row.Maintenance() {
 			commands = append(commands, "set server "+name+" state maint")

@@ -51,7 +51,7 @@ type Rendering struct {
 func Render(settings Settings, state State, options func(sdk.Route) Options) Rendering {
 	w := writer{settings: settings, options: options, blank: true}
 	w.all(state)
-	sum := sha256.Sum256([]byte(w.String()))
+	sum := sha256.Sum256([]byte(settings.Directory + "\n" + w.String()))
 	marker := shapePrefix + hex.EncodeToString(sum[:8])
 	w = writer{settings: settings, options: options}
 	w.all(state)

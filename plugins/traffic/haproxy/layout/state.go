@@ -41,6 +41,7 @@ type Slot struct {
 	Left    time.Time     `json:",omitzero"`  // when it left
 	Base    map[int]Count `json:",omitempty"` // by worker: what the slot's earlier endpoints had
 	Carry   Count         `json:",omitzero"`  // what it had in workers that have ended
+	Folded  []int         `json:",omitempty"` // the newest workers whose counts are in Carry
 }
 
 // Count is what a server has counted.
@@ -83,7 +84,7 @@ func (r *Route) Clone() *Route {
 		next.Backends[i].Slots = slices.Clone(next.Backends[i].Slots)
 		for j := range next.Backends[i].Slots {
 			slot := &next.Backends[i].Slots[j]
-			slot.Base = maps.Clone(slot.Base)
+			slot.Base, slot.Folded = maps.Clone(slot.Base), slices.Clone(slot.Folded)
 		}
 	}
 	return &next

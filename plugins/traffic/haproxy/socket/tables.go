@@ -112,3 +112,24 @@ func Rates(text string) map[int]uint64 {
 	}
 	return rates
 }
+
+// Sessions reads the answer to show sess: backend and server by the session's id.
+func Sessions(text string) map[string][2]string {
+	sessions := make(map[string][2]string)
+	for line := range strings.Lines(text) {
+		id, rest, ok := strings.Cut(line, ": ")
+		if !ok || !strings.HasPrefix(id, "0x") {
+			continue
+		}
+		var server [2]string
+		for _, field := range strings.Fields(rest) {
+			if name, value, _ := strings.Cut(field, "="); name == "be" {
+				server[0] = value
+			} else if name == "srv" {
+				server[1] = value
+			}
+		}
+		sessions[id] = server
+	}
+	return sessions
+}
