@@ -16,8 +16,9 @@ func (d *Daemon) startAgent(ctx context.Context) error {
 	a := agent.New(agent.Config{
 		Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version,
 		Cluster: d.store.ClusterID(), Generation: d.store.Generation(),
-		State: d.state, Host: d.host, Current: d.current, Logger: d.log.Named("agent"),
+		State: d.state, Host: d.host, Leases: d.beats.client, Current: d.current, Logger: d.log.Named("agent"),
 	})
+	d.beats.agent.Store(a)
 	watch := d.state.Watch()
 	defer watch.Stop()
 	before := state.Nodes.Seq(d.state.View(), d.cfg.Node)

@@ -13,9 +13,11 @@ import (
 // startControl makes the operator's verbs, and runs the controller whenever this node leads.
 func (d *Daemon) startControl(context.Context) error {
 	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host}})
+	d.startBeats()
 	d.background("control", func(ctx context.Context) error {
 		return d.store.Lead(ctx, func(ctx context.Context) error {
-			return control.New(control.Config{State: d.state, Logger: d.log}).Run(ctx)
+			config := control.Config{State: d.state, Liveness: d.beats.tracker, Current: d.caughtUp, Logger: d.log}
+			return control.New(config).Run(ctx)
 		})
 	})
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/instarhq/instar/core/control"
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/mesh"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/raftstore"
 )
@@ -26,6 +27,8 @@ type Daemon struct {
 	state      *state.State
 	host       *driverhost.Host
 	operations *control.Operations
+	mesh       *mesh.Mesh // nil: there are no other nodes
+	beats      *beats
 	servers    []*http.Server // of the API
 	tcp        net.Listener   // nil: none
 
