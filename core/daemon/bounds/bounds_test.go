@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,7 +175,9 @@ func TestDeadlines(t *testing.T) {
 				here, there := net.Pipe()
 				l.conns <- there
 				begin := time.Now()
-				go tt.send(here)
+				var sending sync.WaitGroup
+				sending.Go(func() { tt.send(here) })
+				defer sending.Wait()
 				got, _ := io.ReadAll(here) // ends when the server gives up
 				if took := time.Since(begin); took > tt.within {
 					t.Errorf("it took %s, want at most %s", took, tt.within)
