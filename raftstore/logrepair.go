@@ -49,7 +49,10 @@ func finishTail(dir string, meta *logMeta, segmentBytes int) error {
 	}
 	state.NextSegmentID++
 	state.Segments = append(state.Segments[:last:last], fresh)
-	return meta.CommitState(state) // raft-wal removes files that are not mentioned
+	if err := meta.CommitState(state); err != nil { // raft-wal removes files that are not mentioned
+		return err
+	}
+	return meta.noteBegun(tail.MinIndex)
 }
 
 func readSegment(from types.SegmentReader, first uint64) (entries []types.LogEntry, size int, err error) {

@@ -159,10 +159,11 @@ func (t *logTail) judgeEntry(at, size int, index uint64) (cut bool, err error) {
 	var numbers [4]uint64
 	length := 0
 	for i := range numbers {
-		n := 0
-		if numbers[i], n = binary.Uvarint(head[length:]); n <= 0 {
+		number, n := binary.Uvarint(head[length:])
+		if n <= 0 {
 			return false, fmt.Errorf("entry %d has no head", index)
 		}
+		numbers[i] = number
 		length += n
 	}
 	const times = 15 // bytes of a time; 16 where the zone has seconds
