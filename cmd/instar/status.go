@@ -78,40 +78,6 @@ func (u *ui) printRollout(v *core.RolloutView) {
 	}
 }
 
-func (u *ui) nodeCommand() *cli.Command {
-	return &cli.Command{Name: "node", Usage: "nodes: list", Subcommands: []*cli.Command{
-		{Name: "list", Aliases: []string{"ls"}, Usage: "every node with its targets", Description: "Example:\n  instar node list", Action: u.nodeList},
-	}}
-}
-
-func (u *ui) nodeList(c *cli.Context) error {
-	api, err := connect(c)
-	if err != nil {
-		return err
-	}
-	s, err := api.Status(c.Context)
-	if err != nil {
-		return err
-	}
-	return u.show(c, s.Nodes, func() error {
-		t := table.New("NODE", "VERSION", "KIND", "DRIVER", "TARGET", "STATE", "CAPACITY")
-		for _, n := range s.Nodes {
-			name, version := n.Name, n.Version
-			if n.Name == s.Leader {
-				name += u.style.Good(" (leader)")
-			}
-			for _, target := range n.Targets {
-				t.Row(name, version, string(target.Kind), target.Driver, target.Name, u.health(target), capacity(target.Capacity))
-				name, version = "", ""
-			}
-			if len(n.Targets) == 0 {
-				t.Row(name, version, u.style.Faint("no targets"))
-			}
-		}
-		return t.Write(u.out, u.style)
-	})
-}
-
 func (u *ui) health(t core.Target) string {
 	if t.Healthy {
 		return u.style.Good("healthy")

@@ -37,10 +37,21 @@ func configure(c *cli.Context) (daemon.Config, error) {
 		Socket: or(c.String("socket"), file.Socket), Listen: or(c.String("api"), file.Listen),
 		Targets: targets(file), Logger: logger,
 	}
+	config.Membership = membership(file)
 	if c.Bool("dev") {
 		config.Targets = daemon.DevTargets()
 	}
 	return config, nil
+}
+
+func membership(file *nodeconfig.Config) *daemon.Membership {
+	if file.Member == nil {
+		return nil
+	}
+	return &daemon.Membership{
+		Listen: file.Member.Listen, Advertise: file.Member.Advertise, JoinTokenFile: file.Member.JoinTokenFile,
+		DeadAfter: file.Member.DeadAfter, NodeGrace: file.Member.NodeGrace,
+	}
 }
 
 func targets(file *nodeconfig.Config) []daemon.Target {

@@ -35,6 +35,10 @@ func runDaemon(c *cli.Context) error {
 		return err
 	}
 	if err := d.Start(c.Context); err != nil {
+		if c.Err() != nil {
+			config.Logger.Info("stopped before it was ready")
+			return nil
+		}
 		return err
 	}
 	greet(d, c.Bool("dev"))

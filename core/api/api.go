@@ -72,6 +72,8 @@ type Config struct {
 	Store      Store
 	Operations Operations
 	Logs       LogSource
+	Membership Membership    // nil: this node is a cluster of its own for ever
+	Ready      func() string // empty: the replica has caught up; else what it waits for; nil: ready
 	Signers    []note.Signer // sign checkpoints, proofs and exports
 	Keys       []string      // the signers' public keys, as audit.NewKey makes them
 	// VerifyClient checks a client certificate and gives the id of the Token object that it names; nil:
@@ -139,6 +141,7 @@ func build(config Config) (*server, *http.ServeMux, huma.API) {
 	s.registerAudit(api)
 	s.registerStatus(api)
 	s.registerTokens(api)
+	s.registerCluster(api)
 	s.registerWatch(api)
 	return s, mux, api
 }

@@ -14,11 +14,12 @@ import (
 // Health is the answer of /v1/health.
 type Health struct {
 	Live    bool   `json:"live"`
-	Ready   bool   `json:"ready"` // the leader is known, writes are possible
+	Ready   bool   `json:"ready"` // the replica has caught up and the leader is known: writes are possible
 	Node    string `json:"node"`
 	Version string `json:"version"`
 	Leader  string `json:"leader,omitempty"`
 	Seq     uint64 `json:"seq"`
+	Waiting string `json:"waiting,omitempty"` // why it is not ready
 }
 
 func (s *server) registerStatus(api huma.API) {
@@ -37,8 +38,15 @@ func (s *server) registerStatus(api huma.API) {
 }
 
 func (s *server) health() Health {
-	leader := s.Leader()
-	return Health{Live: true, Ready: leader != "", Node: s.Node, Version: s.Version, Leader: leader, Seq: s.State.View().Seq()}
+	h := Health{Live: true, Node: s.Node, Version: s.Version, Leader: s.Leader(), Seq: s.State.View().Seq()}
+	if s.Ready != nil {
+		h.Waiting = s.Ready()
+	}
+	if h.Waiting == "" && h.Leader == "" {
+		h.Waiting = "a leader"
+	}
+	h.Ready = h.Waiting == ""
+	return h
 }
 
 func (s *server) status() core.Status {

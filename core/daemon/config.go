@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -26,9 +27,22 @@ type Config struct {
 	Socket     string            // of the API; default DataDir/instar.sock
 	Listen     string            // of the API over TCP, loopback only; empty: none
 	Targets    []Target
+	Membership *Membership // of a cluster of several nodes; nil: this node is one of its own
 	Logger     hclog.Logger
 
 	bundled string // the directory of the own binary; empty: not known
+}
+
+// Membership says how a node takes part in a cluster of several. Listen is needed.
+type Membership struct {
+	Listen        string        // cluster address, where other members speak
+	Advertise     string        // where they reach it; default: Listen, if that says it
+	JoinTokenFile string        // join with the token in this file, once
+	DeadAfter     time.Duration // of a cluster that begins here; 0: never
+	NodeGrace     time.Duration // of a cluster that begins here; default 30s
+
+	Every, Stable time.Duration // of core/cluster; 0: the defaults
+	Level         int           // of core/cluster; 0: core.Level
 }
 
 // Target is one driver to run, with its configuration.
@@ -77,8 +91,31 @@ func (c *Config) complete() error {
 	if c.bundled = ownDir(); c.bundled != "" {
 		c.PluginDirs = append(slices.Clone(c.PluginDirs), c.bundled)
 	}
+	if c.Membership != nil {
+		return c.Membership.complete()
+	}
 	return checkListen(c.Listen)
 }
+
+func (m *Membership) complete() error {
+	host, _, err := net.SplitHostPort(m.Listen)
+	if err != nil {
+		return core.Errorf(core.CodeInvalid, "cluster address %q: %w", m.Listen, err).WithHint("write host:port, as in 10.0.0.1:%d", ClusterPort)
+	}
+	if m.Advertise == "" && (host == "" || net.ParseIP(host).IsUnspecified()) {
+		return core.Errorf(core.CodeInvalid, "cluster address %q does not say where other machines reach this one", m.Listen).
+			WithHint("add advertise = \"10.0.0.1:%d\" to the cluster block, or listen on one address", ClusterPort)
+	}
+	if m.Advertise != "" {
+		if host, port, err := net.SplitHostPort(m.Advertise); err != nil || host == "" || port == "" || net.ParseIP(host).IsUnspecified() {
+			return core.Errorf(core.CodeInvalid, "cluster address %q, to be reached by: it is no host:port", m.Advertise)
+		}
+	}
+	return nil
+}
+
+// ClusterPort is where members speak unless it is said otherwise.
+const ClusterPort = 4748
 
 // ownDir is the directory of the running binary, symbolic links resolved.
 func ownDir() string {

@@ -23,12 +23,14 @@ type Daemon struct {
 	log hclog.Logger
 
 	dir        *dataDir
+	member     *member // nil: this node is a cluster of its own
 	store      *raftstore.Store
 	state      *state.State
 	host       *driverhost.Host
 	operations *control.Operations
 	mesh       *mesh.Mesh // nil: there are no other nodes
 	beats      *beats
+	api        swap           // what the API answers with now
 	servers    []*http.Server // of the API
 	tcp        net.Listener   // nil: none
 
@@ -50,6 +52,9 @@ type part struct {
 
 // parts is the daemon, in the order of its start.
 func (d *Daemon) parts() []part {
+	if d.cfg.Membership != nil {
+		return d.memberParts()
+	}
 	return []part{
 		{"data directory", d.openDir, func() error { return d.dir.close() }},
 		{"store", d.openStore, func() error { return d.store.Close() }},
@@ -58,6 +63,25 @@ func (d *Daemon) parts() []part {
 		{"control", d.startControl, nil},
 		{"agent", d.startAgent, nil},
 		{"API", d.startAPI, d.stopAPI},
+	}
+}
+
+// memberParts is the daemon of a node of a cluster of several. It answers at its socket early: before it is
+// a member there is something to be said to it, and until it has caught up something to be asked.
+func (d *Daemon) memberParts() []part {
+	return []part{
+		{"data directory", d.openDir, func() error { return d.dir.close() }},
+		{"cluster address", d.openMember, func() error { return d.member.close() }},
+		{"API socket", d.startSetup, d.stopAPI},
+		{"membership", d.awaitMembership, nil},
+		{"store", d.openStore, func() error { return d.store.Close() }},
+		{"identity of the cluster", d.awaitIdentity, nil},
+		{"state", d.startState, nil},
+		{"drivers", d.startDrivers, func() error { return d.host.Close() }},
+		{"members", d.startCluster, nil},
+		{"control", d.startControl, nil},
+		{"agent", d.startAgent, nil},
+		{"API", d.startMemberAPI, nil},
 	}
 }
 
@@ -101,6 +125,9 @@ func (d *Daemon) Wait() error {
 // instances go on.
 func (d *Daemon) Close() error {
 	d.closeOnce.Do(func() {
+		if d.member != nil && d.store != nil && d.ctx.Err() == nil {
+			d.retire()
+		}
 		d.cancel(errClosed)
 		d.group.Wait()
 		var errs []error

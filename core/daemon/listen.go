@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -39,6 +40,41 @@ func (d *Daemon) startAPI(ctx context.Context) error {
 	if err := d.startTCP(ctx, handler, nil); err != nil {
 		return errors.Join(err, d.stopAPI())
 	}
+	return nil
+}
+
+// startMemberAPI answers with the whole API from now on, at the socket and on the API address, and to what
+// other members pass on.
+func (d *Daemon) startMemberAPI(ctx context.Context) error {
+	config, err := d.apiConfig()
+	if err != nil {
+		return err
+	}
+	forwarding := d.forwarding()
+	config.Membership, config.Ready, config.Leader = d.member.cluster, d.member.waits, d.leader
+	config.Logs = &logs{d.cfg.Node, d.state, d.host, d.member.mesh}
+	config.VerifyClient = d.member.keeper.VerifyClient
+	config.SignClient = d.member.cluster.SignClient
+	config.Forward = forwarding.LeaderOnly
+	d.serveOthers(api.New(config))
+	config.Forward = forwarding.Handler
+	handler := api.New(config)
+	if d.cfg.Listen != "" {
+		if err := d.listenTLS(ctx, handler); err != nil {
+			return err
+		}
+	}
+	d.api.set(handler)
+	d.background("catching up", d.catchUp)
+	return nil
+}
+
+// listenTLS answers people and programs on the API address.
+func (d *Daemon) listenTLS(ctx context.Context, handler http.Handler) (err error) {
+	if d.tcp, err = (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen); err != nil {
+		return err
+	}
+	d.serve(tls.NewListener(d.tcp, d.member.keeper.API("h2", "http/1.1")), http.NewCrossOriginProtection().Handler(handler))
 	return nil
 }
 
@@ -87,19 +123,27 @@ func guarded(next http.Handler) http.Handler {
 }
 
 func (d *Daemon) handler() (http.Handler, error) {
-	secret, public, err := d.dir.signer(d.store.ClusterName(), d.cfg.Node)
+	config, err := d.apiConfig()
 	if err != nil {
 		return nil, err
 	}
+	return api.New(config), nil
+}
+
+func (d *Daemon) apiConfig() (api.Config, error) {
+	secret, public, err := d.dir.signer(d.store.ClusterName(), d.cfg.Node)
+	if err != nil {
+		return api.Config{}, err
+	}
 	signer, err := note.NewSigner(secret)
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", d.dir.file("signer.key"), err)
+		return api.Config{}, fmt.Errorf("signing key %s: %w", d.dir.file("signer.key"), err)
 	}
-	return api.New(api.Config{
-		State: d.state, Store: d.store, Operations: d.operations, Logs: &logs{d.cfg.Node, d.state, d.host},
+	return api.Config{
+		State: d.state, Store: d.store, Operations: d.operations, Logs: &logs{node: d.cfg.Node, state: d.state, host: d.host},
 		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: waiting,
 		Node: d.cfg.Node, Version: d.cfg.Version, Origin: d.store.Origin(), Logger: d.log,
-	}), nil
+	}, nil
 }
 
 // listenUnix listens on a socket. One that a dead daemon left behind is replaced.

@@ -5,15 +5,17 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/mesh"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/sdk"
 )
 
-// logs reads the output of this node's instances from their drivers.
+// logs reads the output of instances: this node's from their drivers, others' from their nodes.
 type logs struct {
 	node  string
 	state *state.State
 	host  *driverhost.Host
+	mesh  *mesh.Mesh // nil: only this node's
 }
 
 // Logs implements api.LogSource.
@@ -21,6 +23,9 @@ func (l *logs) Logs(ctx context.Context, instance string, follow bool, tail int,
 	inst, err := state.Instances.Find(l.state.View(), instance)
 	if err != nil {
 		return err
+	}
+	if inst.Node != l.node && l.mesh != nil {
+		return l.remote(ctx, inst, instance, follow, tail, line)
 	}
 	if inst.Node != l.node {
 		return core.Errorf(core.CodeUnavailable, "instance %q runs on node %q; its output can be read there only", instance, inst.Node).

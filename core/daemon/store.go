@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 
-	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/raftstore"
 )
@@ -14,11 +13,17 @@ func (d *Daemon) openDir(context.Context) (err error) {
 }
 
 func (d *Daemon) openStore(ctx context.Context) (err error) {
-	d.store, err = raftstore.Open(ctx, raftstore.Config{
+	config := raftstore.Config{
 		Dir: d.dir.file("store"), Node: d.cfg.Node, Cluster: d.cfg.Cluster, Logger: d.log.Named("store"),
-	})
-	if err != nil {
+	}
+	if d.member != nil {
+		d.member.store(&config)
+	}
+	if d.store, err = raftstore.Open(ctx, config); err != nil {
 		return err
+	}
+	if d.member != nil {
+		d.serveMesh()
 	}
 	d.background("store", func(ctx context.Context) error {
 		select {
@@ -53,8 +58,9 @@ func (d *Daemon) startState(ctx context.Context) error {
 
 // current returns when all that had been committed when it was called is in the view.
 func (d *Daemon) current(ctx context.Context) error {
-	if !d.store.IsLeader() {
-		return core.Errorf(core.CodeUnavailable, "node %q does not lead, its view may be old", d.cfg.Node)
+	seq, err := d.store.ReadIndex(ctx)
+	if err != nil {
+		return err
 	}
-	return d.state.Wait(ctx, d.store.Seq())
+	return d.state.Wait(ctx, seq)
 }

@@ -21,6 +21,9 @@ type Options struct {
 	DataDir string   // short enough for a unix socket's name; see TempDir
 	Config  string   // configuration file; empty: -dev
 	Args    []string // more of them
+
+	waits bool                            // it may wait to be made a member: Start returns when it answers
+	wrap  func(command []string) []string // changes the command line; nil: as it is
 }
 
 // Node is one instard, which may be down at the moment.
@@ -32,6 +35,7 @@ type Node struct {
 	// FirstAnswer is how long the daemon took from exec to its first answer, at its last start.
 	FirstAnswer time.Duration
 
+	member  bool // it has been ready before
 	process *exec.Cmd
 	ended   chan error // gets the process's end once
 }
@@ -73,8 +77,11 @@ func (n *Node) Start(ctx context.Context) error {
 	if n.options.Config != "" {
 		mode = []string{"-config", n.options.Config}
 	}
-	args := slices.Concat(mode, []string{"-data-dir", n.options.DataDir}, n.options.Args)
-	n.process = exec.Command(filepath.Join(n.options.Bin, "instard"), args...)
+	command := slices.Concat([]string{filepath.Join(n.options.Bin, "instard")}, mode, []string{"-data-dir", n.options.DataDir}, n.options.Args)
+	if n.options.wrap != nil {
+		command = n.options.wrap(command)
+	}
+	n.process = exec.Command(command[0], command[1:]...)
 	n.process.Stdout, n.process.Stderr = log, log
 	n.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is ours to handle
 	began := time.Now()
@@ -99,7 +106,8 @@ func (n *Node) awaitReady(ctx context.Context, began time.Time) error {
 		if err == nil && n.FirstAnswer == 0 {
 			n.FirstAnswer = time.Since(began)
 		}
-		if err == nil && health.Ready {
+		if err == nil && (health.Ready || n.options.waits && !n.member && strings.Contains(health.Waiting, "cluster join")) {
+			n.member = health.Ready
 			return nil
 		}
 		select {
@@ -113,6 +121,15 @@ func (n *Node) awaitReady(ctx context.Context, began time.Time) error {
 	}
 }
 
+// AwaitReady waits until the node has caught up and takes writes.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	return await(ctx, "instard is ready", func() bool {
+		health, err := n.API.Health(ctx)
+		n.member = n.member || err == nil && health.Ready
+		return err == nil && health.Ready
+	})
+}
+
 // orEnded names an end with exit status 0, which is no error elsewhere.
 func orEnded(end error) error {
 	if end == nil {
@@ -123,6 +140,48 @@ func orEnded(end error) error {
 
 // Pid is the daemon's process id.
 func (n *Node) Pid() int { return n.process.Process.Pid }
+
+// Running reports whether the process has been started and has not ended.
+func (n *Node) Running() bool {
+	if n.process == nil || n.ended == nil {
+		return false
+	}
+	select {
+	case end := <-n.ended:
+		n.ended <- end
+		return false
+	default:
+		return true
+	}
+}
+
+// Pause stops the process where it is (SIGSTOP); Continue lets it go on. Both do nothing to one that is
+// not running.
+func (n *Node) Pause() error { return n.signal(syscall.SIGSTOP) }
+
+// Continue lets a paused process go on.
+func (n *Node) Continue() error { return n.signal(syscall.SIGCONT) }
+
+func (n *Node) signal(s syscall.Signal) error {
+	if !n.Running() {
+		return nil
+	}
+	if err := n.process.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// Restart stops the daemon in order and starts it again.
+func (n *Node) Restart(ctx context.Context) error {
+	if err := n.Stop(ctx); err != nil {
+		return err
+	}
+	return n.Start(ctx)
+}
+
+// Use makes the next start run the binaries of another folder: an upgrade.
+func (n *Node) Use(bin string) { n.options.Bin = bin }
 
 // Kill ends the daemon with SIGKILL, and nothing else.
 func (n *Node) Kill() error {

@@ -6,8 +6,10 @@ import (
 )
 
 // FreePort returns a TCP port of the loopback interface that nobody listens on now.
-func FreePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func FreePort() (int, error) { return freePort("127.0.0.1") }
+
+func freePort(host string) (int, error) {
+	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return 0, err
 	}

@@ -69,6 +69,7 @@ type Health struct {
 	Version string `json:"version"`
 	Leader  string `json:"leader,omitempty"`
 	Seq     uint64 `json:"seq"`
+	Waiting string `json:"waiting,omitempty"` // why it is not ready
 }
 
 // Health asks a node whether it works.

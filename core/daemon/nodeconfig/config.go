@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
@@ -17,6 +18,7 @@ type Config struct {
 	DataDir    string
 	PluginDirs []string
 	Cluster    string
+	Member     *Member // nil: the node is a cluster of its own
 	Node       string
 	Labels     map[string]string
 	Socket     string
@@ -26,6 +28,15 @@ type Config struct {
 	Targets    []Target // in the order of the file
 
 	files map[string]*hcl.File
+}
+
+// Member is a cluster block.
+type Member struct {
+	Listen        string
+	Advertise     string
+	JoinTokenFile string
+	DeadAfter     time.Duration
+	NodeGrace     time.Duration
 }
 
 // Target is one configured target. Its body is decoded later: see Decode.

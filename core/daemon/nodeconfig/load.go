@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/gohcl"
@@ -82,12 +83,27 @@ func readFile(name string) ([]byte, error) {
 	return src, nil
 }
 
+// The defaults of a cluster block.
+const (
+	defaultClusterListen = "0.0.0.0:4748"
+	defaultDeadAfter     = 24 * time.Hour
+	defaultNodeGrace     = 30 * time.Second
+)
+
 // root is the shape of the whole configuration.
 type root struct {
 	DataDir    string   `hcl:"data_dir,optional"`
 	PluginDirs []string `hcl:"plugin_dirs,optional"`
 	Cluster    string   `hcl:"cluster,optional"`
-	Node       *struct {
+	Member     *struct {
+		Name          string `hcl:"name,optional"`
+		Listen        string `hcl:"listen,optional"`
+		Advertise     string `hcl:"advertise,optional"`
+		JoinTokenFile string `hcl:"join_token_file,optional"`
+		DeadAfter     string `hcl:"dead_after,optional"`
+		NodeGrace     string `hcl:"node_grace,optional"`
+	} `hcl:"cluster,block"`
+	Node *struct {
 		Name   string            `hcl:"name,optional"`
 		Labels map[string]string `hcl:"labels,optional"`
 	} `hcl:"node,block"`
@@ -127,6 +143,33 @@ func (c *Config) decode(body hcl.Body) hcl.Diagnostics {
 		c.LogLevel, c.LogJSON = r.Log.Level, r.Log.JSON
 	}
 	var diags hcl.Diagnostics
+	if r.Member != nil {
+		m := r.Member
+		if m.Name != "" {
+			c.Cluster = m.Name
+		}
+		c.Member = &Member{Listen: m.Listen, Advertise: m.Advertise, JoinTokenFile: m.JoinTokenFile}
+		if c.Member.Listen == "" {
+			c.Member.Listen = defaultClusterListen
+		}
+		for _, d := range []struct {
+			name, text string
+			standard   time.Duration
+			into       *time.Duration
+		}{
+			{"dead_after", m.DeadAfter, defaultDeadAfter, &c.Member.DeadAfter},
+			{"node_grace", m.NodeGrace, defaultNodeGrace, &c.Member.NodeGrace},
+		} {
+			var err error
+			if *d.into = d.standard; d.text != "" {
+				*d.into, err = time.ParseDuration(d.text)
+			}
+			if err != nil || *d.into < 0 {
+				diags = append(diags, problem(body.MissingItemRange(), "Invalid duration",
+					fmt.Sprintf("cluster: %s = %q is no duration: write a number with a unit, as in 30s or 24h.", d.name, d.text)))
+			}
+		}
+	}
 	seen := map[string]hcl.Range{}
 	for _, group := range []struct {
 		kind    core.DriverKind
