@@ -1,8 +1,13 @@
-// Command store measures commits of 1 KiB values on one node of raftstore, beside what the same disk
-// does with bare appends, each followed by fsync: `go run ./e2e/bench/store` from the repository's root.
+// Command store measures commits of 1 KiB values: `go run ./e2e/bench/store` from the repository's root.
 //
-// A commit is one durable write, to Raft's log, so a single writer is bound by the disk; many writers share
-// it. The state file follows behind, some ten synced writes a second, on the same disk.
+// On one node, within its process, beside what the same disk does with bare appends, each followed by
+// fsync. A commit is one durable write, to Raft's log, so a single writer is bound by the disk; many
+// writers share it. The state file follows behind, some ten synced writes a second, on the same disk.
+//
+// And on three nodes in processes of their own, through the network protocol of the node that leads,
+// beside etcd 3 with the same load: as many connections (at most 16, all to the leader), TLS with client
+// certificates on every connection, the files on the same disk. Each writer has a key of its own and one write under
+// way. Run it on a quiet machine: load, leader and followers share its processors.
 package main
 
 import (
@@ -17,6 +22,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/e2e/bench/cluster"
 	"github.com/instarhq/instar/e2e/bench/report"
 	"github.com/instarhq/instar/raftstore"
 )
@@ -28,6 +34,7 @@ func main() {
 	rounds := flag.Int("rounds", 3, "how often each case is run, in turn with the others")
 	seconds := flag.Float64("seconds", 3, "length of a run")
 	flag.Parse()
+	cluster.Main()
 	length := time.Duration(*seconds * float64(time.Second))
 	if err := run(*dir, *rounds, length); err != nil {
 		fmt.Fprintln(os.Stderr, "bench store:", err)
@@ -45,15 +52,17 @@ func run(dir string, rounds int, length time.Duration) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	benchmarks := []benchmark{{"1 writer", "append+fsync", appendAndSync}}
+	benchmarks := []benchmark{{"1 node, 1 writer", "append+fsync", appendAndSync}}
 	for _, writers := range []int{1, 16, 256} {
-		name := fmt.Sprintf("%d writers", writers)
-		if writers == 1 {
-			name = "1 writer"
-		}
-		benchmarks = append(benchmarks, benchmark{name, "instar", func(dir string, length time.Duration) ([]time.Duration, time.Duration, error) {
+		benchmarks = append(benchmarks, benchmark{"1 node, " + plural(writers, "writer"), "instar", func(dir string, length time.Duration) ([]time.Duration, time.Duration, error) {
 			return commit(dir, writers, length)
 		}})
+	}
+	for _, clients := range []int{1, 16, 256} {
+		name := "3 nodes, " + plural(clients, "client")
+		benchmarks = append(benchmarks,
+			benchmark{name, "instar", overNetwork(cluster.StartInstar, clients)},
+			benchmark{name, "etcd", overNetwork(cluster.StartEtcd, clients)})
 	}
 	results := make([]measured, len(benchmarks))
 	for range rounds {
@@ -72,6 +81,13 @@ func run(dir string, rounds int, length time.Duration) error {
 		)
 	}
 	return report.Write(os.Stdout, "store", rows)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // measured has one value per round.
