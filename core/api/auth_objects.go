@@ -32,7 +32,7 @@ func (g guard) Apply(ctx context.Context, meta core.Meta, set core.Set, expect m
 	for i := range set.Configs {
 		if c := identity.CallerOf(ctx); c.Role == core.AccessDeployer && !mounted[set.Configs[i].Name] {
 			return core.Applied{}, core.Errorf(core.CodeDenied, "%s may not store the config object %q: none of the services that are applied mounts it",
-				c.Principal, set.Configs[i].Name).WithObject(core.KindConfig, set.Configs[i].Name)
+				c.Principal, set.Configs[i].Name).WithObject(core.KindConfig, set.Configs[i].Name).WithHint("leave it out, or mount it")
 		}
 	}
 	return g.Operations.Apply(ctx, meta, set, expect)
