@@ -1,0 +1,73 @@
+# The shop in containers, as the tests run it: every version is the same image.
+
+variable "version" { type = string }
+variable "image" { type = string }
+variable "listen" { type = string }
+
+variable "keep_previous" {
+  type    = string
+  default = "1s"
+}
+
+config "shop" {
+  data = jsonencode({ banner = "in a container" })
+}
+
+service "shop" {
+  count = 2
+
+  artifact {
+    source = var.image
+  }
+
+  compute "docker" {
+    command     = ["-listen", ":${port.http}"]
+    working_dir = "/"
+    read_only   = true
+    user        = "1000"
+    cap_drop    = ["ALL"]
+  }
+
+  port "http" {
+    number = 8080
+  }
+
+  resources {
+    memory = "256MiB"
+  }
+
+  env = {
+    SHOP_VERSION = var.version
+  }
+
+  mount "config" {
+    config = "shop"
+    path   = "etc/shop.json"
+  }
+
+  health "http" {
+    port        = "http"
+    path        = "/healthz"
+    interval    = "200ms"
+    timeout     = "2s"
+    healthy_for = "400ms"
+    failures    = 2
+  }
+
+  route "shop" {
+    listen = var.listen
+    port   = "http"
+    drain  = "5s"
+  }
+
+  rollout {
+    bake              = "1s"
+    keep_previous     = var.keep_previous
+    progress_deadline = "90s"
+
+    smoke {
+      path     = "/api/products"
+      contains = "Enamel mug"
+    }
+  }
+}
