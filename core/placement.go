@@ -27,3 +27,19 @@ const (
 type Spread struct {
 	Attribute string `json:"attribute"` // as a Constraint's
 }
+
+// DrainView is how far the emptying of a node has come.
+type DrainView struct {
+	Node  string      `json:"node"`
+	Drain *Drain      `json:"drain,omitempty"` // nil: the node takes instances
+	Left  []DrainLeft `json:"left"`            // what is still there, by service
+	Done  bool        `json:"done"`            // it is to be empty, and is
+}
+
+// DrainLeft are the instances of a service on a node that is being emptied.
+type DrainLeft struct {
+	Service   string `json:"service"`
+	Instances int    `json:"instances"`
+	Ending    int    `json:"ending"`            // of those, the ones on their way out already
+	Waiting   string `json:"waiting,omitempty"` // what the service waits for, in a sentence
+}

@@ -15,7 +15,7 @@ import (
 )
 
 func (u *ui) nodeCommand() *cli.Command {
-	return &cli.Command{Name: "node", Usage: "nodes: list, show", Subcommands: []*cli.Command{
+	return &cli.Command{Name: "node", Usage: "nodes: list, show, drain", Subcommands: []*cli.Command{
 		{
 			Name: "list", Aliases: []string{"ls"}, Usage: "every node, with its role, its state and its targets",
 			Description: "Example:\n  instar node list", Action: u.nodeList,
@@ -24,6 +24,7 @@ func (u *ui) nodeCommand() *cli.Command {
 			Name: "show", Usage: "one node with its targets and instances", ArgsUsage: "NODE",
 			Description: "Example:\n  instar node show n2", Action: u.nodeShow,
 		},
+		u.nodeDrainCommand(),
 	}}
 }
 

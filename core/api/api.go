@@ -57,6 +57,7 @@ type Operations interface {
 	Delete(ctx context.Context, meta core.Meta, service string) (core.Applied, error)
 	Abort(ctx context.Context, meta core.Meta, rollout string) (core.Applied, error)
 	ReplaceInstance(ctx context.Context, meta core.Meta, instance string) (core.Applied, error)
+	DrainNode(ctx context.Context, meta core.Meta, node string, undo bool) (core.Applied, error)
 }
 
 // LogSource reads an instance's output.
@@ -68,6 +69,7 @@ type LogSource interface {
 
 // Config is what an API needs. State, Store and Operations are required.
 type Config struct {
+	Drained    func(*state.View, string) (core.DrainView, error) // how far the emptying of a node has come; nil: no node can be
 	State      *state.State
 	Store      Store
 	Operations Operations
@@ -138,6 +140,7 @@ func build(config Config) (*server, *http.ServeMux, huma.API) {
 	s.registerInstances(api)
 	s.registerRoutes(api)
 	s.registerNodes(api)
+	s.registerDrain(api)
 	s.registerAudit(api)
 	s.registerStatus(api)
 	s.registerTokens(api)
@@ -175,6 +178,11 @@ func withDefaults(c Config) Config {
 	}
 	if c.Waiting == nil {
 		c.Waiting = func(*state.View, string) string { return "" }
+	}
+	if c.Drained == nil {
+		c.Drained = func(*state.View, string) (core.DrainView, error) {
+			return core.DrainView{}, core.Errorf(core.CodeUnsupported, "this API does not empty nodes")
+		}
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()

@@ -102,6 +102,8 @@ func TestWritesCarryWhoAndWhy(t *testing.T) {
 		"scale shop":     func() (core.Applied, error) { return f.Scale(ctx, w, "shop", 3) },
 		"delete shop":    func() (core.Applied, error) { return f.DeleteService(ctx, w, "shop") },
 		"abort shop/3":   func() (core.Applied, error) { return f.Abort(ctx, w, "shop/3") },
+		"drain n2":       func() (core.Applied, error) { return f.DrainNode(ctx, w, "n2") },
+		"undrain n2":     func() (core.Applied, error) { return f.UndrainNode(ctx, w, "n2") },
 		"replace shop-a": func() (core.Applied, error) { return f.ReplaceInstance(ctx, w, "shop-a") },
 	}
 	for name, do := range calls {

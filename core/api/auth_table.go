@@ -45,6 +45,7 @@ var rules = map[string]rule{
 
 	"plan": deploys, "apply": deploys, "rollback-service": deploys, "scale-service": deploys, "delete-service": deploys,
 	"abort-rollout": deploys, "replace-instance": deploys,
+	"drain-node": operates, "undrain-node": operates, "show-drain": everyone,
 
 	"list-checkpoints": everyone, "create-checkpoint": operates, "delete-checkpoint": operates, "plan-return": operates, "return": operates,
 	// A snapshot has everything in it, the audit log too.

@@ -28,6 +28,11 @@ func waiting(view *state.View, service string) string {
 	return control.Waiting(view, service, time.Now())
 }
 
+// drained says how far the emptying of a node has come.
+func drained(view *state.View, node string) (core.DrainView, error) {
+	return control.Drained(view, node, time.Now())
+}
+
 // resolver pins artifacts with this node's drivers.
 type resolver struct{ host *driverhost.Host }
 

@@ -205,6 +205,14 @@ func (o *Operations) ReplaceInstance(_ context.Context, m core.Meta, instance st
 	return o.call("replace "+instance, m)
 }
 
+// DrainNode implements api.Operations.
+func (o *Operations) DrainNode(_ context.Context, m core.Meta, node string, undo bool) (core.Applied, error) {
+	if undo {
+		return o.call("undrain "+node, m)
+	}
+	return o.call("drain "+node, m)
+}
+
 // logSource has three lines for shop-a and fails for every other instance.
 type logSource struct{}
 
