@@ -88,7 +88,7 @@ func (s *Store) openFiles() (alone bool, err error) {
 		s.config.Logger.Warn("the state file is missing, rebuilding it from the log", "file", s.dir.file(stateFile))
 	}
 	options := s.config.FSM
-	options.Failed, options.Stall = s.fail, s.config.DiskStall
+	options.AfterFunc, options.Failed, options.Stall = time.AfterFunc, s.fail, s.config.DiskStall
 	if s.machine, err = fsm.Open(s.dir.file(stateFile), options); err != nil {
 		return false, err
 	}

@@ -18,17 +18,25 @@ func (m *Machine) runFlusher() {
 			_ = m.Flush() // the failure is kept
 			return
 		}
-		timer := time.NewTimer(m.options.FlushEvery)
+		stop := m.after(m.options.FlushEvery, func() { signal(m.urgent) })
 		select {
-		case <-timer.C:
 		case <-m.urgent:
 		case <-m.closing:
 		}
-		timer.Stop()
+		stop()
 		if m.Flush() != nil {
 			return
 		}
 	}
+}
+
+// after runs f when the time has passed, unless it is stopped before.
+func (m *Machine) after(d time.Duration, f func()) (stop func()) {
+	if m.options.AfterFunc == nil {
+		return func() {}
+	}
+	timer := m.options.AfterFunc(d, f)
+	return func() { timer.Stop() }
 }
 
 // Flush returns when everything that was applied before the call is in the file, durably. A failure
@@ -45,12 +53,12 @@ func (m *Machine) Flush() error {
 		return err
 	}
 	patience := m.options.Stall * time.Duration(1+p.bytes/m.options.FlushBytes)
-	stalled := time.AfterFunc(patience, func() {
+	stop := m.after(patience, func() {
 		m.stalled.Store(true)
 		m.stop(fmt.Errorf("write %s: the disk has not answered for %s", m.path, patience))
 	})
 	err = guard(m.path, func() error { return file.Update(p.write) })
-	stalled.Stop()
+	stop()
 	if err != nil {
 		m.stop(fmt.Errorf("write %w", err))
 	}

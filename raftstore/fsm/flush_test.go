@@ -62,7 +62,7 @@ func crash(t testing.TB, m *Machine, path string) *Machine {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return openAt(t, path, Options{FlushEvery: time.Hour})
+	return openAt(t, path, Options{})
 }
 
 // TestAnyFlushGivesTheSameState applies one log at once, and in batches with flushes, crashes and replays
@@ -76,12 +76,12 @@ func TestAnyFlushGivesTheSameState(t *testing.T) {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			r.Fatal(err)
 		}
-		one := openAt(t, filepath.Join(dir, "one"), Options{Window: 5, FlushEvery: time.Hour})
+		one := openAt(t, filepath.Join(dir, "one"), Options{Window: 5})
 		defer func() { shut(t, one) }()
 		apply(t, one, entries...)
 		inMemory := readings(t, one)
 
-		other := openAt(t, filepath.Join(dir, "other"), Options{Window: 5, FlushEvery: time.Hour})
+		other := openAt(t, filepath.Join(dir, "other"), Options{Window: 5})
 		defer func() { shut(t, other) }()
 		for at := 0; at < len(entries); {
 			n := rapid.IntRange(1, len(entries)-at).Draw(r, "batch")
@@ -213,7 +213,7 @@ func readLog(m *Machine, at, seen uint64) error {
 // flushed, verified and copied.
 func TestReadsDuringFlushes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	m := openAt(t, path, Options{Window: 100, FlushEvery: time.Millisecond})
+	m := openAt(t, path, Options{Window: 100, AfterFunc: time.AfterFunc, FlushEvery: time.Millisecond})
 	apply(t, m, identityEntry(t))
 	const end = 3000
 	var readers sync.WaitGroup
@@ -279,7 +279,7 @@ func TestReadsDuringFlushes(t *testing.T) {
 // lost.
 func TestSlowDisk(t *testing.T) {
 	const bound = 100 << 10
-	m := open(t, Options{FlushEvery: time.Millisecond, PendingBytes: bound})
+	m := open(t, Options{AfterFunc: time.AfterFunc, FlushEvery: time.Millisecond, PendingBytes: bound})
 	apply(t, m, identityEntry(t))
 	flush(t, m)
 	slow, err := m.file.Begin(true) // whoever writes waits for it
@@ -355,7 +355,7 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 func TestHangingDisk(t *testing.T) {
 	failed := make(chan error, 2)
 	m := openAt(t, filepath.Join(t.TempDir(), "state.db"), Options{
-		FlushEvery: time.Millisecond, Stall: 20 * time.Millisecond, Failed: func(err error) { failed <- err },
+		AfterFunc: time.AfterFunc, FlushEvery: time.Millisecond, Stall: 20 * time.Millisecond, Failed: func(err error) { failed <- err },
 	})
 	hung, err := m.file.Begin(true)
 	if err != nil {

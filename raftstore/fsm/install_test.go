@@ -6,7 +6,6 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/instarhq/instar/core"
 )
@@ -34,7 +33,7 @@ func (w *slowWriter) Write(data []byte) (int, error) {
 // TestCopyHoldsNobodyUp copies the file to a reader who does not read, while records are applied and
 // flushed and the file is replaced: what the reader gets in the end is the state as it was.
 func TestCopyHoldsNobodyUp(t *testing.T) {
-	m := open(t, Options{FlushEvery: time.Hour})
+	m := open(t, Options{})
 	apply(t, m, identityEntry(t), Entry{Index: 2, Term: 1, Type: Configuration, Data: []byte("members")}, group(3, storyRecord(t, 1)))
 	out := newSlowWriter()
 	began, copied := out.began, make(chan error, 1)
@@ -104,7 +103,7 @@ func receive(t *testing.T, m *Machine, from io.Reader) *Incoming {
 // the position, not as an entry.
 func TestAdvanceBringsTheConfiguration(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
-	m := openAt(t, path, Options{FlushEvery: time.Hour})
+	m := openAt(t, path, Options{})
 	apply(t, m, identityEntry(t), Entry{Index: 2, Term: 1, Type: Configuration, Data: []byte("three")}, group(3, storyRecord(t, 1)))
 	if err := m.Advance(2, 1, []byte("older"), 2); err != nil { // a snapshot of a moment that is over
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,6 +27,9 @@ type Options struct {
 	// less than half a second.
 	VerifyBytes int64
 
+	// AfterFunc is time.AfterFunc: when the file is written, and when that takes too long, is all that time
+	// decides here. Without it the file is written at FlushBytes, when asked, and by Close.
+	AfterFunc func(time.Duration, func()) *time.Timer
 	// FlushEvery is for how long what was applied may stay in memory only; default 100ms. It may be lost
 	// there: Raft's log has it.
 	FlushEvery time.Duration
@@ -57,9 +61,10 @@ const (
 	defaultPendingBytes = 32 << 20
 	defaultStall        = 20 * time.Second
 
-	// mapSlack is mapped beyond the file's end, so that growing seldom has to wait for readers: bbolt
-	// cannot move its map while a read transaction, such as a snapshot's, is open.
-	mapSlack = 1 << 30
+	// mapSlack is mapped beyond the file's end, where it takes nothing but addresses: bbolt cannot move its
+	// map while a read transaction, such as a snapshot's on its way to another node, is open, and whoever
+	// begins one waits as well.
+	mapSlack = 16 << 30
 	// growBytes is by how much the file grows at a time.
 	growBytes = 4 << 20
 	// lockPatience is short: Open's caller has locked the directory already.
@@ -196,7 +201,7 @@ func openFile(path string) (*opened, error) {
 		db, err := bolt.Open(path, 0o600, &bolt.Options{
 			// The list of free pages is found anew at each start: one thing less to write, and to trust.
 			NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
-			InitialMmapSize: int(2*size + mapSlack), Timeout: lockPatience, NoStatistics: true,
+			InitialMmapSize: int(min(2*size+mapSlack, math.MaxInt/4)), Timeout: lockPatience, NoStatistics: true,
 		})
 		if err != nil {
 			return fmt.Errorf("open: %w", err)
