@@ -5,6 +5,10 @@ variable "artifact" { type = string }
 variable "births" { type = string }
 variable "listen" { type = string }
 
+variable "driver" {
+  type    = string
+  default = "proxy"
+}
 variable "count" {
   type    = number
   default = 2
@@ -76,7 +80,7 @@ service "shop" {
   }
 
   route "shop" {
-    driver = "proxy"
+    driver = var.driver
     listen = var.listen
     port   = "http"
     drain  = "5s"

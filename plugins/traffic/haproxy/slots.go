@@ -71,8 +71,9 @@ func (p plane) join(ctx context.Context, places []place) error {
 		if !ok {
 			return fmt.Errorf("HAProxy has no server %s/%s, though it has loaded the configuration with it", at.backend, at.server)
 		}
-		at.slot.Base = map[int]layout.Count{p.pid: {Requests: row.Total, Errors: row.Errors}}
-		at.slot.Carry, at.slot.Folded = layout.Count{}, nil
+		if at.slot.Base == nil { // it is new; one that was switched off by hand goes on counting
+			at.slot.Base = map[int]layout.Count{p.pid: {Requests: row.Total, Errors: row.Errors}}
+		}
 		name := at.backend + "/" + at.server
 		if !row.Maintenance() {
 			commands = append(commands, "set server "+name+" state maint")
