@@ -46,6 +46,7 @@ func newApp() *cli.App {
 				Flags:     []cli.Flag{configFlag(), dataDirFlag()},
 				Action:    lock,
 			},
+			restoreCommand(), clusterCommand(),
 			{
 				Name: "version", Usage: "print the version",
 				Action: func(c *cli.Context) error {

@@ -58,6 +58,7 @@ type Operations interface {
 	Abort(ctx context.Context, meta core.Meta, rollout string) (core.Applied, error)
 	ReplaceInstance(ctx context.Context, meta core.Meta, instance string) (core.Applied, error)
 	DrainNode(ctx context.Context, meta core.Meta, node string, undo bool) (core.Applied, error)
+	Checkpoints
 }
 
 // LogSource reads an instance's output.
@@ -74,6 +75,7 @@ type Config struct {
 	Store      Store
 	Operations Operations
 	Logs       LogSource
+	Snapshots  Snapshots     // nil: none are made here
 	Membership Membership    // nil: this node is a cluster of its own for ever
 	Ready      func() string // empty: the replica has caught up; else what it waits for; nil: ready
 	Signers    []note.Signer // sign checkpoints, proofs and exports
@@ -145,6 +147,9 @@ func build(config Config) (*server, *http.ServeMux, huma.API) {
 	s.registerStatus(api)
 	s.registerTokens(api)
 	s.registerCluster(api)
+	s.registerCheckpoints(api)
+	s.registerSnapshots(api)
+	s.registerRecovery(api)
 	s.registerWatch(api)
 	return s, mux, api
 }
@@ -166,18 +171,21 @@ func schemaName(t reflect.Type, hint string) string {
 	if strings.HasSuffix(t.PkgPath(), "/core/audit") {
 		return "Audit" + name
 	}
+	if t == reflect.TypeFor[core.Checkpoint]() {
+		return "StateCheckpoint" // Checkpoint is the signed tree head
+	}
 	return name
 }
 
 func withDefaults(c Config) Config {
-	if c.Now == nil {
-		c.Now = time.Now
-	}
 	if c.Leader == nil {
 		c.Leader = func() string { return "" }
 	}
 	if c.Waiting == nil {
 		c.Waiting = func(*state.View, string) string { return "" }
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Drained == nil {
 		c.Drained = func(*state.View, string) (core.DrainView, error) {
@@ -193,7 +201,9 @@ func withDefaults(c Config) Config {
 // limit bounds bodies before anything reads them.
 func limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if r.URL.Path != "/v1/restore" { // a snapshot is as large as it is, and read as it comes
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,9 +17,11 @@ type SetupConfig struct {
 	Node, Version string
 	Waiting       func() string // what the node waits for, in a sentence
 	// Init begins a cluster, Join becomes a member of one. Both return when it is so.
-	Init   func(ctx context.Context, name string) (core.Joined, error)
-	Join   func(ctx context.Context, token string) (core.Joined, error)
-	Logger hclog.Logger
+	Init func(ctx context.Context, name string) (core.Joined, error)
+	Join func(ctx context.Context, token string) (core.Joined, error)
+	// Restore begins a cluster anew from a snapshot file, or from one at an address.
+	Restore func(ctx context.Context, meta core.Meta, file io.Reader, from string, rebuild bool) (core.Receipt, error)
+	Logger  hclog.Logger
 }
 
 // NewSetup makes the handler of a node that has no state yet.
@@ -45,6 +48,11 @@ func NewSetup(config SetupConfig) http.Handler {
 			out, err := config.Join(ctx, in.Body.Token)
 			return setupAnswer(ctx, s, out, err)
 		})
+	huma.Register(api, restoreOperation(), func(ctx context.Context, in *restoreInput) (*output[core.Receipt], error) {
+		return receipt(ctx, s, func() (core.Receipt, error) {
+			return config.Restore(ctx, s.meta(ctx, in.WriteInput, "snapshot.restore"), in.body, in.From, in.Rebuild)
+		})
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		p := &Problem{
 			Type: "about:blank", Title: http.StatusText(http.StatusServiceUnavailable), Status: http.StatusServiceUnavailable,

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/instarhq/instar/core/agent"
@@ -13,16 +14,10 @@ import (
 const publishLimit = 2 * time.Second
 
 func (d *Daemon) startAgent(ctx context.Context) error {
-	a := agent.New(agent.Config{
-		Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version,
-		Cluster: d.store.ClusterID(), Generation: d.store.Generation(),
-		State: d.state, Host: d.host, Leases: d.beats.client, Current: d.current, Logger: d.log.Named("agent"),
-	})
-	d.beats.agent.Store(a)
 	watch := d.state.Watch()
 	defer watch.Stop()
 	before := state.Nodes.Seq(d.state.View(), d.cfg.Node)
-	d.background("agent", a.Run)
+	d.background("agent", d.runAgent)
 
 	limit := time.NewTimer(publishLimit)
 	defer limit.Stop()
@@ -37,4 +32,25 @@ func (d *Daemon) startAgent(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// runAgent runs an agent, and another one after each restore: what one knows is of its generation.
+func (d *Daemon) runAgent(ctx context.Context) error {
+	for {
+		_, public, err := d.signer()
+		if err != nil {
+			return err
+		}
+		a := agent.New(agent.Config{
+			Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version, Key: public,
+			Cluster: d.store.ClusterID(), Generation: d.store.Generation(),
+			State: d.state, Host: d.host, Leases: d.beats.client, Current: d.current, Logger: d.log.Named("agent"),
+		})
+		d.beats.agent.Store(a)
+		err = a.Run(ctx)
+		if !errors.Is(err, agent.ErrRestored) {
+			return err
+		}
+		d.log.Info("the store has been restored; the agent begins anew, and only looks")
+	}
 }

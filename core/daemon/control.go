@@ -12,7 +12,7 @@ import (
 
 // startControl makes the operator's verbs, and runs the controller whenever this node leads.
 func (d *Daemon) startControl(context.Context) error {
-	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host}})
+	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host}, History: d.store})
 	d.startBeats()
 	d.background("control", func(ctx context.Context) error {
 		return d.store.Lead(ctx, func(ctx context.Context) error {

@@ -30,6 +30,7 @@ type Daemon struct {
 	operations *control.Operations
 	mesh       *mesh.Mesh // nil: there are no other nodes
 	beats      *beats
+	snapshots  *snapshots
 	api        swap           // what the API answers with now
 	servers    []*http.Server // of the API
 	tcp        net.Listener   // nil: none
@@ -62,6 +63,7 @@ func (d *Daemon) parts() []part {
 		{"drivers", d.startDrivers, func() error { return d.host.Close() }},
 		{"control", d.startControl, nil},
 		{"agent", d.startAgent, nil},
+		{"snapshots", d.startSnapshots, nil},
 		{"API", d.startAPI, d.stopAPI},
 	}
 }
@@ -81,6 +83,7 @@ func (d *Daemon) memberParts() []part {
 		{"members", d.startCluster, nil},
 		{"control", d.startControl, nil},
 		{"agent", d.startAgent, nil},
+		{"snapshots", d.startSnapshots, nil},
 		{"API", d.startMemberAPI, nil},
 	}
 }

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -59,22 +58,11 @@ func (d *Daemon) startMemberAPI(ctx context.Context) error {
 	d.serveOthers(api.New(config))
 	config.Forward = forwarding.Handler
 	handler := api.New(config)
-	if d.cfg.Listen != "" {
-		if err := d.listenTLS(ctx, handler); err != nil {
-			return err
-		}
+	if err := d.startTCP(ctx, handler, d.member.keeper.API("h2", "http/1.1")); err != nil {
+		return err
 	}
 	d.api.set(handler)
 	d.background("catching up", d.catchUp)
-	return nil
-}
-
-// listenTLS answers people and programs on the API address.
-func (d *Daemon) listenTLS(ctx context.Context, handler http.Handler) (err error) {
-	if d.tcp, err = (&net.ListenConfig{}).Listen(ctx, "tcp", d.cfg.Listen); err != nil {
-		return err
-	}
-	d.serve(tls.NewListener(d.tcp, d.member.keeper.API("h2", "http/1.1")), http.NewCrossOriginProtection().Handler(handler))
 	return nil
 }
 
@@ -131,16 +119,12 @@ func (d *Daemon) handler() (http.Handler, error) {
 }
 
 func (d *Daemon) apiConfig() (api.Config, error) {
-	secret, public, err := d.dir.signer(d.store.ClusterName(), d.cfg.Node)
+	signer, public, err := d.signer()
 	if err != nil {
 		return api.Config{}, err
 	}
-	signer, err := note.NewSigner(secret)
-	if err != nil {
-		return api.Config{}, fmt.Errorf("signing key %s: %w", d.dir.file("signer.key"), err)
-	}
 	return api.Config{
-		State: d.state, Store: d.store, Operations: d.operations, Logs: &logs{node: d.cfg.Node, state: d.state, host: d.host},
+		State: d.state, Store: d.store, Operations: d.operations, Snapshots: d.snapshots, Logs: &logs{node: d.cfg.Node, state: d.state, host: d.host},
 		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: waiting, Drained: drained,
 		Node: d.cfg.Node, Version: d.cfg.Version, Origin: d.store.Origin(), Logger: d.log,
 	}, nil

@@ -39,6 +39,8 @@ type member struct {
 	record  *cluster.Record // nil: no member of anything yet
 	waiting string          // what the node waits for; empty: it is ready
 	founded chan founding   // the outcome of a cluster that begins here
+
+	restored chan core.Receipt // of a restore with which a cluster begins here
 }
 
 // founding is how the beginning of a cluster has gone.
@@ -60,7 +62,7 @@ func (d *Daemon) openMember(ctx context.Context) error {
 	}
 	m := &member{
 		node: d.cfg.Node, log: d.log, record: record, book: cluster.NewBook(record), waiting: "its start",
-		founded: make(chan founding, 1),
+		founded: make(chan founding, 1), restored: make(chan core.Receipt, 1),
 	}
 	if m.keeper, err = keeper.Open(cluster.IdentityDir(d.cfg.DataDir)); err != nil {
 		return err
@@ -174,4 +176,15 @@ func (m *member) waits() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.waiting
+}
+
+// Member reports whether the node takes part in a cluster of several.
+func (d *Daemon) Member() bool { return d.member != nil }
+
+// ClusterAddress is where other members reach this node; empty if none do.
+func (d *Daemon) ClusterAddress() string {
+	if d.member == nil {
+		return ""
+	}
+	return d.member.address
 }

@@ -20,7 +20,7 @@ func (d *Daemon) startSetup(ctx context.Context) error {
 	choice := &setup{daemon: d, chosen: make(chan *cluster.Record, 1)}
 	d.member.setup = choice
 	d.api.set(api.NewSetup(api.SetupConfig{
-		Node: d.cfg.Node, Version: d.cfg.Version, Waiting: d.member.waits, Init: choice.init, Join: choice.join, Logger: d.log,
+		Node: d.cfg.Node, Version: d.cfg.Version, Waiting: d.member.waits, Init: choice.init, Join: choice.join, Restore: choice.restore, Logger: d.log,
 	}))
 	unix, err := listenUnix(ctx, d.cfg.Socket)
 	if err != nil {
@@ -125,6 +125,10 @@ func (d *Daemon) awaitMembership(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(d.dir.file("store"), "state.db")); err == nil {
 		return nil // a cluster of its own, which may become one of several
 	}
+	if request, err := d.dir.pending(); err != nil || request != nil {
+		m.wait("a restore")
+		return err
+	}
 	m.wait("instar cluster init, or instar cluster join TOKEN")
 	d.log.Info("this node is no member of a cluster yet: it waits for `instar cluster init` or `instar cluster join TOKEN`", "socket", d.cfg.Socket)
 	if d.cfg.Membership.JoinTokenFile != "" {
@@ -214,7 +218,7 @@ func (d *Daemon) startCluster(ctx context.Context) (err error) {
 	d.background("departure", func(ctx context.Context) error {
 		select {
 		case <-m.cluster.Left():
-			return errLeft
+			return ErrLeft
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -222,8 +226,8 @@ func (d *Daemon) startCluster(ctx context.Context) (err error) {
 	return nil
 }
 
-// errLeft ends the daemon of a node that has left its cluster.
-var errLeft = errors.New("this node has left the cluster; its data directory is of no use any more (instard teardown ends what still runs)")
+// ErrLeft ends the daemon of a node that has left its cluster: it is no failure.
+var ErrLeft = errors.New("this node has left the cluster; its data directory is of no use any more (instard teardown ends what still runs)")
 
 // apiNames are what people reach the API by.
 func apiNames(c *Config) []string {

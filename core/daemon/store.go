@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/raftstore"
@@ -22,6 +23,9 @@ func (d *Daemon) openStore(ctx context.Context) (err error) {
 	if d.store, err = raftstore.Open(ctx, config); err != nil {
 		return err
 	}
+	if err := d.restoreStaged(ctx); err != nil {
+		return errors.Join(err, d.store.Close())
+	}
 	if d.member != nil {
 		d.serveMesh()
 	}
@@ -36,11 +40,19 @@ func (d *Daemon) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
+// ErrRestored ends a daemon whose store was replaced under it by a restore: whatever follows the log begins
+// anew with the next start, which touches neither drivers nor instances.
+var ErrRestored = errors.New("the store was restored")
+
 func (d *Daemon) startState(ctx context.Context) error {
 	d.state = state.New(d.store)
 	ended := make(chan error, 1)
+	origin := d.store.Origin()
 	d.background("state", func(ctx context.Context) error {
 		err := d.state.Run(ctx)
+		if ctx.Err() == nil && d.store.Origin() != origin {
+			err = ErrRestored
+		}
 		ended <- err
 		return err
 	})

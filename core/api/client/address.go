@@ -19,6 +19,9 @@ const EnvAddress = "INSTAR_ADDR"
 // devAddress is where `instard -dev` listens besides its socket.
 const devAddress = "http://127.0.0.1:4747"
 
+// apiPort is where nodes serve the API, unless an address says otherwise.
+const apiPort = "4747"
+
 // Discover returns the address to use: the given one, else INSTAR_ADDR, else the first of the usual
 // sockets that exists, else the loopback address of `instard -dev`.
 func Discover(address string) string {
@@ -44,6 +47,7 @@ func Discover(address string) string {
 type endpoint struct {
 	address   string // as the user wrote it
 	base      string // scheme and host of every request
+	unix      bool
 	transport *http.Transport
 }
 
@@ -62,15 +66,18 @@ func parseAddress(address string) (endpoint, error) {
 			d := net.Dialer{Timeout: 5 * time.Second}
 			return d.DialContext(ctx, "unix", path)
 		}
-		return endpoint{address: address, base: "http://instar", transport: transport}, nil
-	case strings.HasPrefix(address, "http://"):
+		return endpoint{address: address, base: "http://instar", unix: true, transport: transport}, nil
+	case strings.HasPrefix(address, "http://"), strings.HasPrefix(address, "https://"):
 		u, err := url.Parse(address)
 		if err != nil || u.Host == "" || strings.Trim(u.Path, "/") != "" {
-			return endpoint{}, badAddress(address, "write it as http://HOST:PORT")
+			return endpoint{}, badAddress(address, "write it as https://HOST:PORT")
 		}
-		return endpoint{address: address, base: "http://" + u.Host, transport: transport}, nil
+		if u.Scheme == "https" && u.Port() == "" {
+			u.Host = net.JoinHostPort(u.Hostname(), apiPort)
+		}
+		return endpoint{address: address, base: u.Scheme + "://" + u.Host, transport: transport}, nil
 	}
-	return endpoint{}, badAddress(address, "write unix:///PATH or http://HOST:PORT")
+	return endpoint{}, badAddress(address, "write unix:///PATH or https://HOST:PORT")
 }
 
 func badAddress(address, hint string) error {

@@ -32,14 +32,9 @@ type Client struct {
 	http *http.Client
 }
 
-// New makes a client for an address: "unix:///path", "/path" or "http://host:port". It does not connect.
-func New(address string) (*Client, error) {
-	e, err := parseAddress(address)
-	if err != nil {
-		return nil, err
-	}
-	return &Client{endpoint: e, http: &http.Client{Transport: e.transport}}, nil
-}
+// New makes a client for an address: "unix:///path", "/path", "https://host:port" or "http://host:port". It
+// does not connect. Open takes more.
+func New(address string) (*Client, error) { return Open(Options{Address: address}) }
 
 // Address is what New was given.
 func (c *Client) Address() string { return c.address }
@@ -56,7 +51,8 @@ type Write struct {
 type call struct {
 	method, path string
 	query        url.Values
-	body         any // nil: none
+	body         any       // nil: none
+	file         io.Reader // the body as it is, in place of body; such a call is sent once
 	write        *Write
 }
 
@@ -91,7 +87,7 @@ func (c *Client) send(ctx context.Context, req call) (*http.Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		if attempt == attempts || !core.Retryable(err) || errors.Is(err, ErrUnreachable) {
+		if attempt == attempts || req.file != nil || !core.Retryable(err) || errors.Is(err, ErrUnreachable) {
 			return nil, err
 		}
 		if e, ok := core.AsError(err); ok && e.RetryAfter > delay {
@@ -122,7 +118,11 @@ func (c *Client) once(ctx context.Context, req call, payload []byte) (*http.Resp
 	if len(req.query) > 0 {
 		target += "?" + req.query.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, req.method, target, bytes.NewReader(payload))
+	var body io.Reader = bytes.NewReader(payload)
+	if req.file != nil {
+		body = req.file
+	}
+	r, err := http.NewRequestWithContext(ctx, req.method, target, body)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", req.method, req.path, err)
 	}
@@ -150,6 +150,9 @@ func (c *Client) once(ctx context.Context, req call, payload []byte) (*http.Resp
 func (c *Client) transportError(ctx context.Context, req call, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s %s: %w", req.method, req.path, ctx.Err())
+	}
+	if e, ok := core.AsError(err); ok { // the server is not who it should be
+		return e
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {
