@@ -35,9 +35,9 @@ proto: ## the generated code of proto/
 generate: proto ## all generated files
 	$(GO) generate ./...
 
-bench-%: ## store, failover, proxy, rollout, idle or audit: measures, writes build/bench-NAME.json
+bench-%: ## store, failover, proxy, switch, rollout, idle or audit: measures, writes build/bench-NAME.json
 	@test -d e2e/bench/$* || { echo "there is no benchmark $*" >&2; exit 2; }
-	@case $* in proxy|store|failover) .ci/setup .ci/packages-bench ;; esac
+	@case $* in proxy|store|failover|switch) .ci/setup .ci/packages-bench ;; esac
 	$(GO) run ./e2e/bench/$*
 
 bench-rollout bench-idle: build

@@ -65,6 +65,7 @@ type Driver struct {
 	Capabilities []string    `json:"capabilities,omitempty"`
 	Target       []Attribute `json:"target,omitempty"`   // schema of the target's configuration
 	Workload     []Attribute `json:"workload,omitempty"` // schema of a workload's (or route's) configuration
+	Guide        string      `json:"guide,omitempty"`    // what has to be set up outside of instar, as plain text
 	Node         string      `json:"node"`
 	Path         string      `json:"path,omitempty"`
 	SHA256       string      `json:"sha256,omitempty"`

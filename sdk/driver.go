@@ -64,6 +64,7 @@ type Description struct {
 	Capabilities []Capability
 	Target       Schema // of the target block's body in the daemon's configuration
 	Workload     Schema // compute: of a service's compute block; traffic: of a route's config
+	Guide        string // what has to be set up outside of instar, as plain text; empty if nothing has
 }
 
 // Schema is an ordered list of attributes.

@@ -119,6 +119,13 @@ func (u *ui) printDriverDocs(d *core.Driver) {
 	if where := workload[d.Kind]; where != "" {
 		u.printSchema(where, d.Workload)
 	}
+	if d.Guide == "" {
+		return
+	}
+	say(u.out, "\n")
+	for line := range strings.Lines(d.Guide) { // it has its own lines, some of them to be copied
+		say(u.out, "%s\n", table.Clean(strings.TrimRight(line, "\n")))
+	}
 }
 
 func (u *ui) printSchema(where string, attributes []core.Attribute) {

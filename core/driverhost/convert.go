@@ -65,6 +65,7 @@ func Driver(d sdk.Description, protocol int) (core.Driver, error) {
 	return core.Driver{
 		Format: core.Format, Name: d.Name, Kind: core.DriverKind(d.Kind), Version: d.Version, Scope: core.Scope(d.Scope),
 		Protocol: protocol, Doc: d.Doc, Capabilities: capabilities, Target: target, Workload: workload,
+		Guide: d.Guide,
 	}, nil
 }
 

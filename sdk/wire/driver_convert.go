@@ -34,7 +34,7 @@ func descriptionToWire(d sdk.Description) (*driverv1.DescribeResponse, error) {
 		Name: d.Name, Version: d.Version, Kind: kinds.toWire(d.Kind), Scope: scopes.toWire(d.Scope),
 		Doc:          text(d.Doc),
 		Capabilities: each(d.Capabilities, func(c sdk.Capability) string { return string(c) }),
-		Target:       target, Workload: workload,
+		Target:       target, Workload: workload, Guide: text(d.Guide),
 	}, nil
 }
 
@@ -51,7 +51,7 @@ func descriptionFromWire(d *driverv1.DescribeResponse) (sdk.Description, error) 
 		Name: d.GetName(), Version: d.GetVersion(), Kind: kinds.fromWire(d.GetKind()), Scope: scopes.fromWire(d.GetScope()),
 		Doc:          d.GetDoc(),
 		Capabilities: each(d.GetCapabilities(), func(c string) sdk.Capability { return sdk.Capability(c) }),
-		Target:       target, Workload: workload,
+		Target:       target, Workload: workload, Guide: d.GetGuide(),
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package haproxy
 
 import (
+	_ "embed" // the guide
 	"encoding/json"
 	"path/filepath"
 	"regexp"
@@ -187,6 +188,9 @@ func duration(attribute, text string) (time.Duration, error) {
 	return d, nil
 }
 
+//go:embed guide.md
+var guide string
+
 // describe implements Describe.
 func describe() sdk.Description {
 	return sdk.Description{
@@ -197,5 +201,6 @@ func describe() sdk.Description {
 		Capabilities: []sdk.Capability{sdk.CapHTTP, sdk.CapTCP},
 		Target:       targetSchema,
 		Workload:     routeSchema,
+		Guide:        guide,
 	}
 }

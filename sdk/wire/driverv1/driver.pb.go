@@ -323,7 +323,9 @@ type DescribeResponse struct {
 	// Of the target block's body in the daemon's configuration.
 	Target []*Attribute `protobuf:"bytes,7,rep,name=target,proto3" json:"target,omitempty"`
 	// Compute: of a service's compute block; traffic: of a route's config.
-	Workload      []*Attribute `protobuf:"bytes,8,rep,name=workload,proto3" json:"workload,omitempty"`
+	Workload []*Attribute `protobuf:"bytes,8,rep,name=workload,proto3" json:"workload,omitempty"`
+	// What has to be set up outside of instar, as plain text; empty if nothing has.
+	Guide         string `protobuf:"bytes,9,opt,name=guide,proto3" json:"guide,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -412,6 +414,13 @@ func (x *DescribeResponse) GetWorkload() []*Attribute {
 		return x.Workload
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetGuide() string {
+	if x != nil {
+		return x.Guide
+	}
+	return ""
 }
 
 // Attribute is one attribute of a schema.
@@ -795,7 +804,7 @@ const file_instar_driver_v1_driver_proto_rawDesc = "" +
 	"\tattribute\x18\x03 \x01(\tR\tattribute\x12:\n" +
 	"\vretry_after\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\n" +
 	"retryAfter\"\x11\n" +
-	"\x0fDescribeRequest\"\xbf\x02\n" +
+	"\x0fDescribeRequest\"\xd5\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12*\n" +
@@ -804,7 +813,8 @@ const file_instar_driver_v1_driver_proto_rawDesc = "" +
 	"\x03doc\x18\x05 \x01(\tR\x03doc\x12\"\n" +
 	"\fcapabilities\x18\x06 \x03(\tR\fcapabilities\x123\n" +
 	"\x06target\x18\a \x03(\v2\x1b.instar.driver.v1.AttributeR\x06target\x127\n" +
-	"\bworkload\x18\b \x03(\v2\x1b.instar.driver.v1.AttributeR\bworkload\"\x99\x01\n" +
+	"\bworkload\x18\b \x03(\v2\x1b.instar.driver.v1.AttributeR\bworkload\x12\x14\n" +
+	"\x05guide\x18\t \x01(\tR\x05guide\"\x99\x01\n" +
 	"\tAttribute\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\fR\x04type\x12\x18\n" +
