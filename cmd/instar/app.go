@@ -10,7 +10,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/instarhq/instar/cmd/instar/table"
-	"github.com/instarhq/instar/core/api/client"
 )
 
 // ui is where a command reads and writes, and what the person's terminal can do.
@@ -60,7 +59,8 @@ func newApp(u *ui) *cli.App {
 		Commands: []*cli.Command{
 			u.applyCommand(), u.planCommand(), u.validateCommand(), u.statusCommand(), u.rollbackCommand(), u.logsCommand(),
 			u.serviceCommand(), u.revisionCommand(), u.rolloutCommand(), u.instanceCommand(), u.routeCommand(),
-			u.nodeCommand(), u.clusterCommand(), u.driverCommand(), u.auditCommand(), u.snapshotCommand(), u.recoveryCommand(), u.checkpointCommand(), u.completionCommand(), u.versionCommand(),
+			u.nodeCommand(), u.clusterCommand(), u.driverCommand(), u.auditCommand(), u.snapshotCommand(), u.recoveryCommand(), u.checkpointCommand(),
+			u.loginCommand(), u.contextCommand(), u.whoamiCommand(), u.tokenCommand(), u.completionCommand(), u.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -78,7 +78,8 @@ func newApp(u *ui) *cli.App {
 // globalFlags are understood by every command, before or after its name.
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "address", Usage: "where instard is: unix:///PATH or http://HOST:PORT (default: $INSTAR_ADDR, then the usual places)"},
+		&cli.StringFlag{Name: "address", Usage: "where instard is: unix:///PATH or https://HOST:PORT (default: $INSTAR_ADDR, the context in use, the usual places)"},
+		&cli.StringFlag{Name: "context", Usage: "a cluster that you have logged in to, by the `NAME` of its context"},
 		&cli.StringFlag{Name: "o", Aliases: []string{"output"}, Usage: "table, json or yaml", Value: "table"},
 	}
 }
@@ -115,11 +116,6 @@ func flag(c *cli.Context, name string) string {
 		}
 	}
 	return c.String(name)
-}
-
-// connect makes the client of the daemon that the flags or the environment name.
-func connect(c *cli.Context) (*client.Client, error) {
-	return client.New(client.Discover(flag(c, "address")))
 }
 
 // one returns the single positional argument.

@@ -66,7 +66,7 @@ func exitCode(err error, code core.Code) int {
 	switch {
 	case errors.Is(err, client.ErrUnreachable):
 		return exitUnreachable
-	case code == core.CodeDenied:
+	case code == core.CodeDenied, code == core.CodeLimited:
 		return exitDenied
 	}
 	return exitFailed

@@ -20,6 +20,9 @@ func TestMain(m *testing.M) {
 // fixtureKey finds a script's API in its environment values.
 type fixtureKey struct{}
 
+// testKey finds the test that a script belongs to.
+type testKey struct{}
+
 // The scripts in testdata run the real program against an API over an in-memory store.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -28,13 +31,14 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			f := apitest.New(t)
 			env.Values[fixtureKey{}] = f
+			env.Values[testKey{}] = t
 			env.Setenv("INSTAR_ADDR", f.URL)
 			env.Setenv("ADDR", f.URL)
 			env.Setenv("TZ", "UTC")
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"shop": cmdShop, "code": cmdCode, "fail": cmdFail, "advance": cmdAdvance, "answer": cmdAnswer,
+			"shop": cmdShop, "secure": cmdSecure, "code": cmdCode, "fail": cmdFail, "advance": cmdAdvance, "answer": cmdAnswer,
 		},
 	})
 }
@@ -59,6 +63,13 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 
 // shop stores a service in the middle of its second rollout.
 func cmdShop(ts *testscript.TestScript, _ bool, _ []string) { fixture(ts).Shop(scriptT{ts}) }
+
+// secure serves the API over TLS as well, where TLS and DIGEST say.
+func cmdSecure(ts *testscript.TestScript, _ bool, _ []string) {
+	s := fixture(ts).Secure(ts.Value(testKey{}).(testing.TB))
+	ts.Setenv("TLS", s.URL)
+	ts.Setenv("DIGEST", string(s.Digest))
+}
 
 // fail CODE makes every operation fail, with a hint; fail none lets them pass again.
 func cmdFail(ts *testscript.TestScript, _ bool, args []string) {

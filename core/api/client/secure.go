@@ -140,7 +140,9 @@ func find(state tls.ConnectionState, digest string) *x509.Certificate {
 	return nil
 }
 
-func digestOf(cert *x509.Certificate) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(cert.Raw)) }
+func digestOf(cert *x509.Certificate) string {
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(cert.Raw))
+}
 
 // Authority is a cluster's CA as a server has shown it.
 type Authority struct {
