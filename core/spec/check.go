@@ -162,6 +162,7 @@ func (s *serviceChecker) check(count int) {
 	s.health()
 	s.routeSpecs()
 	s.rollout()
+	s.placement()
 	s.duration("grace", s.spec.Grace, time.Millisecond, 24*time.Hour, "grace")
 	data, err := json.Marshal(s.spec)
 	switch {

@@ -30,6 +30,7 @@ const (
 	sectionRoute
 	sectionRollout
 	sectionGrace
+	sectionPlacement
 )
 
 // flattener lists the attributes of a spec.
@@ -82,6 +83,8 @@ func flatten(s *core.Spec) []leaf {
 	f.rollout(&s.Rollout)
 	f.section = sectionGrace
 	f.duration("grace", s.Grace)
+	f.section = sectionPlacement
+	f.placement(s)
 	return f.leaves
 }
 

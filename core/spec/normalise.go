@@ -65,6 +65,7 @@ func Normalise(d *core.Declared) {
 		normaliseRoute(&s.Routes[i])
 	}
 	normaliseRollout(&s.Rollout)
+	normalisePlacement(s)
 	s.Grace = defaulted(s.Grace, defaultGrace)
 }
 

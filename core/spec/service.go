@@ -25,6 +25,8 @@ var serviceSchema = &hcl.BodySchema{
 		{Type: "health", LabelNames: []string{"type"}},
 		{Type: "route", LabelNames: []string{"name"}},
 		{Type: "rollout"},
+		{Type: "constraint"},
+		{Type: "spread"},
 	},
 }
 
@@ -64,6 +66,7 @@ func (e *evaluation) service(block *hcl.Block) {
 	s.health()
 	s.routes()
 	s.rollout()
+	s.placement()
 	e.set.Services = append(e.set.Services, d)
 }
 
