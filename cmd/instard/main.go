@@ -24,12 +24,28 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// runDaemon is a daemon's life.
+// runDaemon is a daemon's life, or several: a restore replaces everything that it stands on.
 func runDaemon(c *cli.Context) error {
 	config, err := configure(c)
 	if err != nil {
 		return err
 	}
+	for {
+		err := live(c, config)
+		switch {
+		case errors.Is(err, daemon.ErrRestored):
+			config.Logger.Info("starting anew: " + err.Error())
+		case errors.Is(err, daemon.ErrLeft):
+			config.Logger.Info(err.Error())
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// live runs a daemon until it is told to stop, or fails.
+func live(c *cli.Context, config daemon.Config) error {
 	d, err := daemon.New(config)
 	if err != nil {
 		return err
@@ -59,7 +75,11 @@ func runDaemon(c *cli.Context) error {
 func greet(d *daemon.Daemon, dev bool) {
 	fmt.Fprintf(os.Stderr, "instard %s is ready on unix://%s\n", version, d.Socket())
 	if address := d.Address(); address != nil {
-		fmt.Fprintf(os.Stderr, "          and on http://%s, for every user of this machine\n", address)
+		if d.Member() {
+			fmt.Fprintf(os.Stderr, "          and on https://%s\n", address)
+		} else {
+			fmt.Fprintf(os.Stderr, "          and on http://%s, for every user of this machine\n", address)
+		}
 	}
 	if dev {
 		fmt.Fprintf(os.Stderr, "try:      export INSTAR_ADDR=unix://%s\n          instar status\n          instar apply FILE.hcl\n", d.Socket())

@@ -76,8 +76,9 @@ type Cluster struct {
 	left      chan struct{}
 	leftOnce  sync.Once
 
-	limiter *limiter             // of failed joins
-	steady  map[string]time.Time // since when a voter-to-be keeps up; of the leader's loop alone
+	limiter *limiter // of failed joins
+	// Of the leader's loop alone: since when a voter-to-be keeps up, and a member that leaves is out of Raft.
+	steady, gone map[string]time.Time
 }
 
 // The defaults of a cluster.
@@ -106,7 +107,7 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, log: cfg.Logger.Named("cluster"), now: cfg.Now, started: cfg.Now().UTC(), record: cfg.Record,
-		left: make(chan struct{}), limiter: newLimiter(cfg.Now), steady: map[string]time.Time{},
+		left: make(chan struct{}), limiter: newLimiter(cfg.Now), steady: map[string]time.Time{}, gone: map[string]time.Time{},
 	}
 	if err := c.loadAuthority(); err != nil {
 		return nil, err

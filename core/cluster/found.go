@@ -89,7 +89,11 @@ func (c *Cluster) ownCertificate() (core.Certificate, error) {
 	if err != nil {
 		return core.Certificate{}, err
 	}
-	return issued.Record(), c.cfg.Keeper.Install(issued.PEM, []string{authority.PEM()})
+	bundle := []string{authority.PEM()}
+	if cluster, there := object(c.cfg.State.View()); there {
+		bundle = append(bundle, cluster.CA...)
+	}
+	return issued.Record(), c.cfg.Keeper.Install(issued.PEM, bundle)
 }
 
 // names are the host names and addresses for the node's certificate.

@@ -23,6 +23,7 @@ const (
 // what the store says and what Raft has, and takes the steps that are missing between the two.
 func (c *Cluster) Lead(ctx context.Context) error {
 	clear(c.steady)
+	clear(c.gone)
 	watch := c.cfg.State.Watch()
 	defer watch.Stop()
 	if err := c.cfg.State.Ready(ctx); err != nil {
@@ -43,22 +44,12 @@ func (c *Cluster) Lead(ctx context.Context) error {
 
 // round takes one step of each kind. What fails is tried again in the next.
 func (c *Cluster) round(ctx context.Context) {
-	view := c.cfg.State.View()
-	cluster, there := object(view)
-	if !there {
-		return
-	}
-	servers, err := c.cfg.Raft.Servers()
-	if err != nil {
-		c.log.Warn("cannot read Raft's configuration", "error", err)
-		return
-	}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context, *state.View, core.Cluster, []Server) error
 	}{
+		{"put out the members that a restore has left behind", c.outcast},
 		{"get the CA's key", c.fetchAuthority},
-		{"put out the members that a recovery has left behind", c.outcast},
 		{"take in a new member", c.takeIn},
 		{"let a member go", c.letGo},
 		{"make a member a voter", c.promote},
@@ -66,10 +57,16 @@ func (c *Cluster) round(ctx context.Context) {
 		{"raise the level of stored formats", c.raise},
 		{"forget old certificates", c.prune},
 	} {
-		if ctx.Err() != nil {
+		view := c.cfg.State.View() // with what the step before has done
+		cluster, there := object(view)
+		if !there || ctx.Err() != nil {
 			return
 		}
-		if err := step.do(ctx, view, cluster, servers); err != nil && ctx.Err() == nil {
+		servers, err := c.cfg.Raft.Servers()
+		if err == nil {
+			err = step.do(ctx, view, cluster, servers)
+		}
+		if err != nil && ctx.Err() == nil {
 			c.log.Warn("cannot "+step.what, "error", err)
 		}
 	}
@@ -106,7 +103,7 @@ func (c *Cluster) letGo(ctx context.Context, view *state.View, _ core.Cluster, s
 		servers = slices.DeleteFunc(slices.Clone(servers), func(other Server) bool { return other == s })
 	}
 	for name, m := range state.Members.All(view) {
-		if m.State != core.MemberLeaving || indexOf(servers, name) >= 0 {
+		if m.State != core.MemberLeaving || indexOf(servers, name) >= 0 || !c.saidGoodbye(name) {
 			continue
 		}
 		if err := c.revoke(ctx, name, m.Reason); err != nil {
@@ -115,6 +112,24 @@ func (c *Cluster) letGo(ctx context.Context, view *state.View, _ core.Cluster, s
 		c.log.Info("a node is no member any more", "node", name, "reason", m.Reason)
 	}
 	return nil
+}
+
+// goodbye is for how long a member that is out of Raft is still believed: it waits for the answer to its
+// wish to leave.
+const goodbye = time.Second
+
+// saidGoodbye reports whether a member has been out for long enough.
+func (c *Cluster) saidGoodbye(node string) bool {
+	since, known := c.gone[node]
+	if !known {
+		c.gone[node] = c.now()
+		return false
+	}
+	if c.now().Sub(since) < goodbye {
+		return false
+	}
+	delete(c.gone, node)
+	return true
 }
 
 // revoke makes a member a removed one: its certificates are refused from now on, and what it has said of
@@ -232,10 +247,12 @@ func (c *Cluster) fetchAuthority(ctx context.Context, _ *state.View, _ core.Clus
 		return nil
 	}
 	var last error
+	alone := true
 	for _, s := range servers {
 		if !s.Voter || s.Node == c.cfg.Node {
 			continue
 		}
+		alone = false
 		one, cancel := context.WithTimeout(ctx, probeLimit)
 		var body authorityBody
 		err := c.callNode(one, s.Node, http.MethodGet, authorityPath, nil, &body)
@@ -247,6 +264,9 @@ func (c *Cluster) fetchAuthority(ctx context.Context, _ *state.View, _ core.Clus
 			return nil
 		}
 		last = err
+	}
+	if alone {
+		return c.renewAuthority(ctx)
 	}
 	return last
 }

@@ -137,8 +137,7 @@ func (c *Cluster) dismiss(ctx context.Context, peer mesh.Peer, request leaveRequ
 	return struct{}{}, c.awaitOut(ctx, peer.Node)
 }
 
-// awaitOut waits until a member that leaves is out of Raft. Its certificate is revoked at the same time,
-// so its own request may break off: it then finds that it is denied.
+// awaitOut waits until a member that leaves is out of Raft. Its certificate is revoked a moment later.
 func (c *Cluster) awaitOut(ctx context.Context, node string) error {
 	for {
 		servers, err := c.cfg.Raft.Servers()

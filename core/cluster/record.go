@@ -34,7 +34,7 @@ type Phase string
 const (
 	PhaseFounding  Phase = "founding"  // begins a cluster, or turns its own store into one
 	PhaseMember    Phase = "member"    // of the cluster
-	PhaseRecovered Phase = "recovered" // the only survivor of a lost quorum: it has to put the others out
+	PhaseRecovered Phase = "recovered" // has restored a snapshot, and has to put the members out that it names
 	PhaseLeft      Phase = "left"      // for good: the directory is of no use any more
 )
 

@@ -146,13 +146,13 @@ func (c *Cluster) prune(ctx context.Context, view *state.View, _ core.Cluster, _
 	return err
 }
 
-// outcast puts out every other member after a recovery from lost quorum: this node alone has the state
-// now, and what the others have is another history.
+// outcast puts out every other member after a restore with which this node begins its cluster anew: what
+// the others have, if they have anything, is another history.
 func (c *Cluster) outcast(ctx context.Context, view *state.View, _ core.Cluster, _ []Server) error {
 	if c.phase() != PhaseRecovered {
 		return nil
 	}
-	const reason = "left behind by cluster recover"
+	const reason = "left behind by a restore"
 	for name, m := range state.Members.All(view) {
 		if name != c.cfg.Node && m.State != core.MemberRemoved {
 			if err := c.revoke(ctx, name, reason); err != nil {
@@ -168,8 +168,7 @@ func (c *Cluster) outcast(ctx context.Context, view *state.View, _ core.Cluster,
 	})
 }
 
-// recertify makes sure that a recovered node is a voter with a CA and a certificate: it may have been a
-// worker, and had no CA then.
+// recertify makes this node a voter with a CA and a certificate of its own: the snapshot has neither key.
 func (c *Cluster) recertify(ctx context.Context) error {
 	certificate, err := c.ownCertificate()
 	if err != nil {
@@ -179,7 +178,7 @@ func (c *Cluster) recertify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.update(ctx, core.Meta{Principal: controller, Verb: "cluster.recover"}, func(tx *state.Tx) error {
+	_, err = c.update(ctx, core.Meta{Principal: controller, Verb: "cluster.restored"}, func(tx *state.Tx) error {
 		cluster, _ := object(tx)
 		cluster.CA = []string{authority.PEM()}
 		state.Clusters.Put(tx, core.ClusterObject, cluster)
@@ -187,7 +186,35 @@ func (c *Cluster) recertify(ctx context.Context) error {
 		if !there {
 			m = core.Member{Format: core.Format, Name: c.cfg.Node, Joined: c.now().UTC()}
 		}
-		m.Role, m.State, m.Address, m.Since, m.Reason = core.RoleVoter, core.MemberActive, c.cfg.Address, c.now().UTC(), "cluster recover"
+		m.Role, m.State, m.Address, m.Since, m.Reason = core.RoleVoter, core.MemberActive, c.cfg.Address, c.now().UTC(), "restored"
+		m.Certificates = append(slices.Clone(m.Certificates), certificate)
+		state.Members.Put(tx, c.cfg.Node, m)
+		return nil
+	})
+	return err
+}
+
+// renewAuthority makes another CA, for a cluster whose only voter does not have the key of the old one: a
+// worker from which the cluster was recovered. Members that are left keep their certificates, which the old
+// CA's certificate still vouches for, until they renew them.
+func (c *Cluster) renewAuthority(ctx context.Context) error {
+	certificate, err := c.ownCertificate()
+	if err != nil {
+		return err
+	}
+	authority, err := c.signer()
+	if err != nil {
+		return err
+	}
+	c.log.Warn("nobody has the CA's key: the cluster has another CA from now on")
+	_, err = c.update(ctx, core.Meta{Principal: controller, Verb: "cluster.authority", Reason: "the key of the old one is lost"}, func(tx *state.Tx) error {
+		cluster, _ := object(tx)
+		cluster.CA = append([]string{authority.PEM()}, cluster.CA...)
+		state.Clusters.Put(tx, core.ClusterObject, cluster)
+		m, err := state.Members.Find(tx, c.cfg.Node)
+		if err != nil {
+			return err
+		}
 		m.Certificates = append(slices.Clone(m.Certificates), certificate)
 		state.Members.Put(tx, c.cfg.Node, m)
 		return nil

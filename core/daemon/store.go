@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/raftstore"
 )
@@ -40,18 +41,17 @@ func (d *Daemon) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
-// ErrRestored ends a daemon whose store was replaced under it by a restore: whatever follows the log begins
-// anew with the next start, which touches neither drivers nor instances.
-var ErrRestored = errors.New("the store was restored")
+// ErrRestored ends a daemon whose store was replaced under it: whatever follows the log begins anew with the
+// next start, which touches neither drivers nor instances.
+var ErrRestored = errors.New("the store's content was replaced as a whole")
 
 func (d *Daemon) startState(ctx context.Context) error {
 	d.state = state.New(d.store)
 	ended := make(chan error, 1)
-	origin := d.store.Origin()
 	d.background("state", func(ctx context.Context) error {
 		err := d.state.Run(ctx)
-		if ctx.Err() == nil && d.store.Origin() != origin {
-			err = ErrRestored
+		if ctx.Err() == nil && core.CodeOf(err) == core.CodeUnavailable {
+			err = ErrRestored // of a snapshot, or of what the leader has sent because this node was too far behind
 		}
 		ended <- err
 		return err
