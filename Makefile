@@ -35,12 +35,12 @@ proto: ## the generated code of proto/
 generate: proto ## all generated files
 	$(GO) generate ./...
 
-bench-%: ## store, failover, proxy, switch, rollout, idle or audit: measures, writes build/bench-NAME.json
+bench-%: ## store, failover, proxy, switch, rollout, docker, idle or audit: measures, writes build/bench-NAME.json
 	@test -d e2e/bench/$* || { echo "there is no benchmark $*" >&2; exit 2; }
-	@case $* in proxy|store|failover|switch) .ci/setup .ci/packages-bench ;; esac
+	@case $* in proxy|store|failover|switch) .ci/setup .ci/packages-bench ;; docker) .ci/setup ;; esac
 	$(GO) run ./e2e/bench/$*
 
-bench-rollout bench-idle: build
+bench-rollout bench-idle bench-docker: build
 
 release-snapshot: ## archives and packages of the working tree into dist/
 	"$$(.ci/tool goreleaser)" release --snapshot --clean
