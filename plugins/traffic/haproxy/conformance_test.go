@@ -21,6 +21,7 @@ func fixture(t sdktest.T, wrap func(sdktest.T, sdk.Traffic) sdk.Traffic) sdktest
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	t.Run("in process", func(t *testing.T) {
 		t.Parallel()
 		sdktest.Traffic(t, func(t sdktest.T) sdktest.TrafficFixture {

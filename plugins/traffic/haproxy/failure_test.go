@@ -97,7 +97,7 @@ func TestRestarts(t *testing.T) {
 	apply(t, d, r)
 	r = next(r, pool(1, 0, blue), pool(2, 1, green))
 	apply(t, d, r)
-	b.kill()
+	b.Kill()
 	if _, err := d.Observe(t.Context(), "web"); sdk.CodeOf(err) != sdk.CodeUnavailable {
 		t.Errorf("Observe without HAProxy: %v, want unavailable", err)
 	}
@@ -108,7 +108,7 @@ func TestRestarts(t *testing.T) {
 		return err == nil && o.Generation == r.Generation && o.Listening && o.Pools[1].Endpoints[0].State == sdk.EndpointUp
 	})
 	b.shut(d)
-	b.kill()
+	b.Kill()
 	b.start()
 	wantText(t, r, "green")
 	d = b.driver()
@@ -125,8 +125,7 @@ func TestHang(t *testing.T) {
 	d := b.driver()
 	r := b.route("web", blue)
 	apply(t, d, r)
-	group := -b.process.Process.Pid
-	if err := syscall.Kill(group, syscall.SIGSTOP); err != nil {
+	if err := b.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	health := make(chan sdk.Health, 100)
@@ -143,7 +142,7 @@ func TestHang(t *testing.T) {
 		h := <-health
 		return !h.Healthy && strings.Contains(h.Reason, "does not answer")
 	})
-	if err := syscall.Kill(group, syscall.SIGCONT); err != nil {
+	if err := b.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	b.await("the target is healthy", func() bool { return (<-health).Healthy })
@@ -163,8 +162,8 @@ func TestEditedByHand(t *testing.T) {
 	d := b.driver()
 	r := next(b.route("web"), pool(1, 100, blue), pool(2, 0, green))
 	apply(t, d, r)
-	master := socket.Master{Path: b.socket()}
-	file := filepath.Join(b.generated(), "instar.map")
+	master := socket.Master{Path: b.Socket()}
+	file := filepath.Join(b.Directory(), "instar.map")
 	for what, commands := range map[string][]string{
 		"the map":                {"set map " + file + " web/1 instar-web-p2"},
 		"the generation":         {"set map " + file + " web/generation 1"},
@@ -201,13 +200,13 @@ func TestEditsAreSeen(t *testing.T) {
 	apply(t, d, r)
 	release := b.busy() // as a driver that is just changing something would
 	defer release()
-	master := socket.Master{Path: b.socket()}
+	master := socket.Master{Path: b.Socket()}
 	procs, err := master.Processes(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	w, _ := procs.Current()
-	file := filepath.Join(b.generated(), "instar.map")
+	file := filepath.Join(b.Directory(), "instar.map")
 	if _, err := master.Ask(t.Context(), w.PID, "set map "+file+" web/1 instar-web-p2", "set map "+file+" web/generation 1"); err != nil {
 		t.Fatal(err)
 	}
@@ -264,7 +263,7 @@ func TestFullDisk(t *testing.T) {
 	d := b.driver()
 	r := b.route("web", blue)
 	apply(t, d, r)
-	for _, dir := range []string{b.generated(), b.state} {
+	for _, dir := range []string{b.Directory(), b.state} {
 		// No new file can be made in a directory that has been removed.
 		if err := os.Rename(dir, dir+".away"); err != nil {
 			t.Fatal(err)
@@ -313,13 +312,13 @@ func TestMissing(t *testing.T) {
 		}
 		return text
 	}
-	stats := filepath.Join(b.dir, "stats.sock")
+	stats := filepath.Join(b.Dir(), "stats.sock")
 	for words, more := range map[string][]any{
-		"runs without -W -S":     {"master_socket", filepath.Join(b.dir, "none.sock")},
+		"runs without -W -S":     {"master_socket", filepath.Join(b.Dir(), "none.sock")},
 		"no master socket":       {"master_socket", stats},
-		"give it a last -f":      {"directory", filepath.Join(b.dir, "elsewhere")},
+		"give it a last -f":      {"directory", filepath.Join(b.Dir(), "elsewhere")},
 		"cannot be written":      {"directory", "/dev/null/instar"},
-		"reload command \"false": {"reload_command", []string{"false"}, "directory", filepath.Join(b.dir, "another")},
+		"reload command \"false": {"reload_command", []string{"false"}, "directory", filepath.Join(b.Dir(), "another")},
 	} {
 		if words == "no master socket" {
 			l, err := net.Listen("unix", stats)

@@ -1,119 +1,58 @@
 package haproxy_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	haproxybalancer "github.com/instarhq/instar/e2e/balancer"
 	"github.com/instarhq/instar/plugins/traffic/haproxy"
-	"github.com/instarhq/instar/plugins/traffic/haproxy/socket"
 	"github.com/instarhq/instar/sdk"
 	"github.com/instarhq/instar/sdk/sdktest"
 )
 
-// program is the HAProxy under test: the package's, or another version's.
-func program() string {
-	if path := os.Getenv("INSTAR_TEST_HAPROXY"); path != "" {
-		return path
-	}
-	return "/usr/sbin/haproxy"
-}
-
-// balancer is a real HAProxy, with a directory for the driver.
+// balancer is a real HAProxy, with a state directory for its driver.
 type balancer struct {
 	sdktest.T
-	dir     string // short: the socket is in it
-	state   string
-	mu      sync.Mutex
-	process *exec.Cmd
-	ended   chan struct{}
-	log     bytes.Buffer
+	*haproxybalancer.Balancer
+	state string
 }
-
-const adminPart = `
-global
-    maxconn 2000
-    nbthread 2
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 1s
-    timeout server 1s
-`
 
 // startBalancer runs HAProxy with nothing but an admin's part.
 func startBalancer(t sdktest.T) *balancer {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "instar-ha-")
+	real, err := haproxybalancer.New(t.Context())
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	b := &balancer{T: t, dir: dir, state: filepath.Join(dir, "state")}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, sub := range []string{b.state, b.generated()} {
-		if err := os.MkdirAll(sub, 0o755); err != nil {
-			t.Fatalf("%v", err)
+	b := &balancer{T: t, Balancer: real, state: filepath.Join(real.Dir(), "state")}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("HAProxy says:\n%s", real.Log())
 		}
-	}
-	if err := os.WriteFile(filepath.Join(dir, "haproxy.cfg"), []byte(adminPart), 0o644); err != nil {
+		if err := real.Close(); err != nil {
+			t.Errorf("%v", err)
+		}
+	})
+	if err := os.Mkdir(b.state, 0o700); err != nil {
 		t.Fatalf("%v", err)
 	}
-	b.start()
-	t.Cleanup(b.kill)
 	return b
 }
 
-func (b *balancer) generated() string { return filepath.Join(b.dir, "instar") }
-func (b *balancer) socket() string    { return filepath.Join(b.dir, "master.sock") }
-
-// start runs HAProxy and waits for its first worker.
+// start runs HAProxy again.
 func (b *balancer) start() {
 	b.Helper()
-	b.process = exec.Command(program(), "-W", "-S", b.socket(), "-f", filepath.Join(b.dir, "haproxy.cfg"), "-f", b.generated())
-	b.process.Stdout, b.process.Stderr = b, b
-	b.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := b.process.Start(); err != nil {
-		b.Fatalf("HAProxy: %v", err)
-	}
-	b.ended = make(chan struct{})
-	go func(p *exec.Cmd, ended chan struct{}) {
-		_ = p.Wait() // its end is wanted
-		close(ended)
-	}(b.process, b.ended)
-	b.await("HAProxy has a worker", func() bool {
-		procs, err := socket.Master{Path: b.socket()}.Processes(context.Background())
-		_, ok := procs.Current()
-		return err == nil && ok
-	})
-}
-
-// Write implements io.Writer: HAProxy's log.
-func (b *balancer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.log.Write(p)
-}
-
-// kill ends master and workers at once.
-func (b *balancer) kill() {
-	_ = syscall.Kill(-b.process.Process.Pid, syscall.SIGKILL) // fails if it has ended
-	<-b.ended
-	if b.Failed() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.Logf("HAProxy says:\n%s", b.log.String())
+	if err := b.Start(b.Context()); err != nil {
+		b.Fatalf("%v", err)
 	}
 }
 
@@ -135,7 +74,7 @@ func (b *balancer) await(what string, condition func() bool) {
 func (b *balancer) configure(more ...any) sdk.ConfigureRequest {
 	b.Helper()
 	attributes := map[string]any{
-		"master_socket": b.socket(), "directory": b.generated(), "slots": 4, "check_interval": "50ms",
+		"master_socket": b.Socket(), "directory": b.Directory(), "slots": 4, "check_interval": "50ms",
 	}
 	for i := 0; i+1 < len(more); i += 2 {
 		attributes[more[i].(string)] = more[i+1]

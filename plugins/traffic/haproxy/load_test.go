@@ -13,7 +13,6 @@ import (
 
 	"github.com/instarhq/instar/e2e/load"
 	"github.com/instarhq/instar/plugins/traffic/haproxy"
-	"github.com/instarhq/instar/plugins/traffic/haproxy/socket"
 	"github.com/instarhq/instar/sdk"
 )
 
@@ -120,25 +119,6 @@ func (m *market) customers(n int) {
 	})
 }
 
-// reload has HAProxy reload as an admin would.
-func (m *market) reload() {
-	m.t.Helper()
-	master := socket.Master{Path: m.socket()}
-	before, err := master.Processes(m.t.Context())
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if err := m.process.Process.Signal(syscall.SIGUSR2); err != nil {
-		m.t.Fatal(err)
-	}
-	old, _ := before.Current()
-	m.await("HAProxy was reloaded", func() bool {
-		now, err := master.Processes(m.t.Context())
-		w, ok := now.Current()
-		return err == nil && ok && w.PID != old.PID
-	})
-}
-
 func (m *market) satisfied() {
 	m.t.Helper()
 	result := m.run.Stop()
@@ -156,6 +136,7 @@ func (m *market) satisfied() {
 }
 
 func TestI8SwitchesUnderLoad(t *testing.T) {
+	t.Parallel()
 	m := openMarket(t, 0.7)
 	m.switchTo(1, true)
 	for n := range 40 {
@@ -166,12 +147,15 @@ func TestI8SwitchesUnderLoad(t *testing.T) {
 }
 
 func TestI8ReloadsUnderLoad(t *testing.T) {
+	t.Parallel()
 	m := openMarket(t, 0.7)
 	m.switchTo(1, true)
 	for n := range 10 {
 		switch n % 3 {
 		case 0:
-			m.reload()
+			if err := m.Reload(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		case 1: // the driver's own
 			apply(t, m.driver, m.balancer.route(fmt.Sprintf("other-%d", n), m.pools[1][0]))
 		case 2: // too many endpoints for the slots

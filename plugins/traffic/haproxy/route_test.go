@@ -265,7 +265,7 @@ func TestTLS(t *testing.T) {
 	b := startBalancer(t)
 	blue, _ := b.serveText("blue")
 	listen := b.free()
-	pemFile, roots := certificate(t, b.dir)
+	pemFile, roots := certificate(t, b.Dir())
 	d := b.driver("binds", map[string]string{listen: "ssl crt " + pemFile + " alpn h2,http/1.1"})
 	r := b.route("web", blue)
 	r.Listen = listen
@@ -377,7 +377,7 @@ func TestNoReload(t *testing.T) {
 	r := b.route("web", addresses[0])
 	apply(t, d, r)
 	worker := func() socket.Worker {
-		procs, err := socket.Master{Path: b.socket()}.Processes(t.Context())
+		procs, err := socket.Master{Path: b.Socket()}.Processes(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
