@@ -2,7 +2,12 @@ package raftstore
 
 import (
 	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
@@ -23,8 +28,11 @@ var _ Forwarder = (*forward.Client)(nil)
 const (
 	// leaderPatience is for how long a request waits for a leader that takes it: a few elections.
 	leaderPatience = 10 * time.Second
-	// leaderPause is between two looks for one.
-	leaderPause = 20 * time.Millisecond
+	// leaderPause is before the first new attempt; it doubles up to leaderPauseMax. The news of a leader ends it.
+	leaderPause    = 20 * time.Millisecond
+	leaderPauseMax = 640 * time.Millisecond
+	// leaderWaiters is how many requests may wait for a leader.
+	leaderWaiters = 4096
 )
 
 // leaderPeer is where the leader is, as far as this node knows; false: there is none, or it is this node.
@@ -39,9 +47,10 @@ func (s *Store) leaderPeer() (forward.Peer, bool) {
 // atLeader runs here, or there at the leader's, until one of them was the leader. It goes on only after
 // errors which say that nothing was proposed, and not for longer than leaderPatience.
 func (s *Store) atLeader(ctx context.Context, here func() error, there func(forward.Peer) error) error {
-	patience := time.NewTimer(leaderPatience)
-	defer patience.Stop()
+	wait := leaderWait{store: s, pause: leaderPause}
+	defer wait.end()
 	for {
+		news := s.election.news() // before looking, so that none is missed
 		err := here()
 		if core.CodeOf(err) == core.CodeNotLeader && s.config.Forward != nil {
 			if leader, ok := s.leaderPeer(); ok {
@@ -51,16 +60,113 @@ func (s *Store) atLeader(ctx context.Context, here func() error, there func(forw
 		if !s.worthWaiting(err) {
 			return err
 		}
-		pause := time.NewTimer(leaderPause)
-		select {
-		case <-pause.C:
-		case <-patience.C:
-			return err
-		case <-ctx.Done():
-			return err
-		case <-s.stopping.Done():
+		if err := wait.next(ctx, news, err); err != nil {
 			return err
 		}
+	}
+}
+
+// leaderWait is the waiting of one request. All of them trying again and again would keep the
+// processors from what an election needs.
+type leaderWait struct {
+	store *Store
+	pause time.Duration
+	until time.Time // zero: has not waited yet
+}
+
+// next waits for news or a pause. It gives the error to return with, if it is enough.
+func (w *leaderWait) next(ctx context.Context, news <-chan struct{}, last error) error {
+	s := w.store
+	if w.until.IsZero() {
+		w.until = time.Now().Add(leaderPatience)
+		if s.election.waiters.Add(1) > leaderWaiters {
+			e := core.Errorf(core.CodeUnavailable, "%d requests wait for a leader already: %w", leaderWaiters, last)
+			e.RetryAfter = heartbeat
+			return e
+		}
+	}
+	left := time.Until(w.until)
+	if left <= 0 {
+		return last
+	}
+	timer := time.NewTimer(min(left, w.pause/2+rand.N(w.pause)))
+	defer timer.Stop()
+	w.pause = min(2*w.pause, leaderPauseMax)
+	select {
+	case <-timer.C:
+	case <-news:
+		w.pause = leaderPause // it may need a moment to be ready
+		return w.stagger(ctx)
+	case <-ctx.Done():
+		return last
+	case <-s.stopping.Done():
+		return last
+	}
+	return nil
+}
+
+// stagger keeps a crowd from trying at the same moment.
+func (w *leaderWait) stagger(ctx context.Context) error {
+	crowd := time.Duration(w.store.election.waiters.Load())
+	timer := time.NewTimer(rand.N(1 + crowd*20*time.Microsecond))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+func (w *leaderWait) end() {
+	if !w.until.IsZero() {
+		w.store.election.waiters.Add(-1)
+	}
+}
+
+// election tells who waits that there may be another leader.
+type election struct {
+	waiters atomic.Int32
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced at news; nil: nobody has asked
+}
+
+func (e *election) news() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	return e.changed
+}
+
+func (e *election) tell() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
+}
+
+// watchElections passes on what Raft learns of leaders.
+func (s *Store) watchElections() {
+	seen := make(chan raft.Observation, 16) // further ones are dropped: one will do
+	observer := raft.NewObserver(seen, false, func(o *raft.Observation) bool {
+		_, leader := o.Data.(raft.LeaderObservation)
+		return leader
+	})
+	s.raft.RegisterObserver(observer)
+	defer s.raft.DeregisterObserver(observer)
+	for {
+		_, ready := s.leader.get()
+		select {
+		case <-seen:
+		case <-ready:
+		case <-s.stopping.Done():
+			return
+		}
+		s.election.tell()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
 	"github.com/instarhq/instar/raftstore/forward"
+	"github.com/instarhq/instar/raftstore/fsm"
 )
 
 // Handler answers what other nodes ask this one: give it to a forward.Server.
@@ -18,11 +19,17 @@ type handler struct{ store *Store }
 
 // Propose implements forward.Handler. A request that came to a node which does not lead goes back: its
 // sender knows better by then, or waits.
-func (h handler) Propose(ctx context.Context, txn core.Txn) (core.Receipt, error) {
-	if err := audit.Check(&txn); err != nil {
-		return core.Receipt{}, err
+func (h handler) Propose(txn core.Txn, until time.Time, done func(core.Receipt, error)) {
+	err := audit.Check(&txn)
+	if err == nil {
+		_, err = h.store.queue.add(txn, until, func(outcome fsm.Outcome) { done(outcome.Receipt, outcome.Err) })
 	}
-	return h.store.proposeHere(ctx, txn)
+	if core.CodeOf(err) == core.CodeNotLeader {
+		err = h.store.notLeader()
+	}
+	if err != nil {
+		done(core.Receipt{}, err)
+	}
 }
 
 // ReadIndex implements forward.Handler.

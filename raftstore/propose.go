@@ -3,6 +3,7 @@ package raftstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -35,7 +36,8 @@ func (s *Store) Propose(ctx context.Context, txn core.Txn) (receipt core.Receipt
 
 // proposeHere commits a transaction that was checked, if this node leads.
 func (s *Store) proposeHere(ctx context.Context, txn core.Txn) (core.Receipt, error) {
-	p, err := s.queue.add(txn)
+	done := make(chan fsm.Outcome, 1)
+	p, err := s.queue.add(txn, time.Time{}, func(outcome fsm.Outcome) { done <- outcome })
 	if core.CodeOf(err) == core.CodeNotLeader {
 		err = s.notLeader() // the queue does not know who leads by now
 	}
@@ -43,7 +45,7 @@ func (s *Store) proposeHere(ctx context.Context, txn core.Txn) (core.Receipt, er
 		return core.Receipt{}, err
 	}
 	select {
-	case outcome := <-p.done:
+	case outcome := <-done:
 		return outcome.Receipt, outcome.Err
 	case <-ctx.Done():
 		if s.queue.withdraw(p) {
@@ -53,7 +55,7 @@ func (s *Store) proposeHere(ctx context.Context, txn core.Txn) (core.Receipt, er
 	case <-s.stopping.Done():
 		// The answer may be there as well, and is the better one.
 		select {
-		case outcome := <-p.done:
+		case outcome := <-done:
 			return outcome.Receipt, outcome.Err
 		default:
 			return core.Receipt{}, unknown(txn.Meta.Verb, context.Cause(s.stopping))
@@ -119,11 +121,11 @@ func (s *Store) answer(group []*proposal, future raft.ApplyFuture) {
 	for i, p := range group {
 		switch {
 		case err == nil:
-			p.done <- outcomes[i]
+			p.answer(outcomes[i])
 		case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
-			p.done <- fsm.Outcome{Err: s.notLeader()} // Raft refused it at the door
+			p.answer(fsm.Outcome{Err: s.notLeader()}) // Raft refused it at the door
 		default:
-			p.done <- fsm.Outcome{Err: unknown(p.verb, err)}
+			p.answer(fsm.Outcome{Err: unknown(p.verb, err)})
 		}
 	}
 }

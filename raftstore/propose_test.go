@@ -12,6 +12,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
+	"github.com/instarhq/instar/raftstore/fsm"
 )
 
 func testQueue(now func() time.Time) *queue {
@@ -38,7 +39,7 @@ func TestQueueStampsInOrder(t *testing.T) {
 	}
 	for _, second := range []int64{100, 300, 250, 301} {
 		clock = time.Unix(second, 0)
-		if _, err := q.add(writeTxn("a", "x")); err != nil {
+		if _, err := addTo(q, writeTxn("a", "x")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -52,7 +53,7 @@ func TestQueueIsBounded(t *testing.T) {
 	var err error
 	added := 0
 	for ; err == nil; added++ {
-		_, err = q.add(writeTxn("a", strings.Repeat("x", 1<<19)))
+		_, err = addTo(q, writeTxn("a", strings.Repeat("x", 1<<19)))
 	}
 	e, ok := core.AsError(err)
 	if !ok || e.Code != core.CodeUnavailable || e.RetryAfter == 0 || added < queueBytes>>19 {
@@ -63,7 +64,7 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	q = testQueue(time.Now)
 	for err = nil; err == nil; {
-		_, err = q.add(writeTxn("a", "x"))
+		_, err = addTo(q, writeTxn("a", "x"))
 	}
 	if q.len() != queueProposals || core.CodeOf(err) != core.CodeUnavailable {
 		t.Fatalf("%d proposals are queued, %v", q.len(), err)
@@ -75,19 +76,20 @@ func TestQueueIsBounded(t *testing.T) {
 
 func TestQueuePause(t *testing.T) {
 	q := testQueue(time.Now)
-	p, err := q.add(writeTxn("a", "x"))
+	done := make(chan fsm.Outcome, 1)
+	p, err := q.add(writeTxn("a", "x"), time.Time{}, func(outcome fsm.Outcome) { done <- outcome })
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.pause(core.Errorf(core.CodeNotLeader, "gone"))
-	if outcome := <-p.done; core.CodeOf(outcome.Err) != core.CodeNotLeader {
+	if outcome := <-done; core.CodeOf(outcome.Err) != core.CodeNotLeader {
 		t.Fatalf("what waited got %+v", outcome)
 	}
-	if _, err := q.add(writeTxn("a", "x")); core.CodeOf(err) != core.CodeNotLeader {
+	if _, err := addTo(q, writeTxn("a", "x")); core.CodeOf(err) != core.CodeNotLeader {
 		t.Fatalf("got %v", err)
 	}
 	q.resume(0)
-	if p, err = q.add(writeTxn("a", "x")); err != nil || q.len() != 1 {
+	if p, err = addTo(q, writeTxn("a", "x")); err != nil || q.len() != 1 {
 		t.Fatalf("%d, %v", q.len(), err)
 	}
 	if !q.withdraw(p) || q.withdraw(p) || q.len() != 0 || q.bytes != 0 {
@@ -96,7 +98,7 @@ func TestQueuePause(t *testing.T) {
 	q.close(core.Errorf(core.CodeUnavailable, "closed"))
 	q.resume(0)
 	q.pause(core.Errorf(core.CodeNotLeader, "gone"))
-	if _, err := q.add(writeTxn("a", "x")); core.CodeOf(err) != core.CodeUnavailable {
+	if _, err := addTo(q, writeTxn("a", "x")); core.CodeOf(err) != core.CodeUnavailable {
 		t.Fatalf("a closed queue answered %v", err)
 	}
 }
@@ -229,4 +231,26 @@ func TestStalledDisk(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	})
+}
+
+func addTo(q *queue, txn core.Txn) (*proposal, error) {
+	return q.add(txn, time.Time{}, func(fsm.Outcome) {})
+}
+
+// TestQueueDropsWhatNobodyWaitsFor: a proposal whose time is over when its turn comes is not proposed.
+func TestQueueDropsWhatNobodyWaitsFor(t *testing.T) {
+	q := testQueue(time.Now)
+	outcomes := make(chan fsm.Outcome, 1)
+	if _, err := q.add(writeTxn("late", "x"), time.Now().Add(-time.Second), func(o fsm.Outcome) { outcomes <- o }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := addTo(q, writeTxn("in time", "x")); err != nil {
+		t.Fatal(err)
+	}
+	if group := q.take(); len(group) != 1 || q.len() != 0 || q.bytes != 0 {
+		t.Errorf("a group of %d, %d wait with %d bytes", len(group), q.len(), q.bytes)
+	}
+	if o := <-outcomes; core.CodeOf(o.Err) != core.CodeTimeout {
+		t.Errorf("%+v", o)
+	}
 }

@@ -20,9 +20,11 @@ const (
 
 // proposal is a transaction on its way.
 type proposal struct {
-	verb string
-	raw  []byte
-	done chan fsm.Outcome // gets one
+	verb  string
+	raw   []byte
+	until time.Time // it is not proposed after this; zero: whenever it may be
+	// answer is called once, and must neither block nor use the queue.
+	answer func(fsm.Outcome)
 }
 
 // queue holds what waits to be proposed, in the order in which it was stamped. Stamping and queueing
@@ -47,8 +49,8 @@ func newQueue(now func() time.Time, node string) *queue {
 	}
 }
 
-// add stamps, encodes and queues a transaction.
-func (q *queue) add(txn core.Txn) (*proposal, error) {
+// add stamps, encodes and queues a transaction. If it does, answer will be called.
+func (q *queue) add(txn core.Txn, until time.Time, answer func(fsm.Outcome)) (*proposal, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.refuse != nil {
@@ -68,7 +70,7 @@ func (q *queue) add(txn core.Txn) (*proposal, error) {
 		return nil, err
 	}
 	q.last = txn.Meta.Time.UnixNano()
-	p := &proposal{verb: txn.Meta.Verb, raw: raw, done: make(chan fsm.Outcome, 1)}
+	p := &proposal{verb: txn.Meta.Verb, raw: raw, until: until, answer: answer}
 	q.waiting = append(q.waiting, p)
 	q.bytes += len(raw)
 	q.signal()
@@ -82,22 +84,28 @@ func (q *queue) signal() {
 	}
 }
 
-// take removes a group from the queue; none if it is empty.
+// take removes a group from the queue; none if it is empty. What nobody waits for any more is dropped.
 func (q *queue) take() []*proposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	var group []*proposal
 	n, size := 0, 0
-	for n < len(q.waiting) && n < groupProposals {
-		next := len(q.waiting[n].raw)
-		if n > 0 && size+next > groupBytes {
+	now := time.Now()
+	for n < len(q.waiting) && len(group) < groupProposals {
+		p := q.waiting[n]
+		if len(group) > 0 && size+len(p.raw) > groupBytes {
 			break
 		}
-		size += next
 		n++
+		q.bytes -= len(p.raw)
+		if !p.until.IsZero() && now.After(p.until) {
+			p.answer(fsm.Outcome{Err: core.Errorf(core.CodeTimeout, "transaction %q was not proposed in time", p.verb)})
+			continue
+		}
+		size += len(p.raw)
+		group = append(group, p)
 	}
-	group := q.waiting[:n:n]
 	q.waiting = q.waiting[n:]
-	q.bytes -= size
 	if len(q.waiting) == 0 {
 		q.waiting = nil // lets the array go
 	} else {
@@ -142,7 +150,7 @@ func (q *queue) close(err *core.Error) {
 func (q *queue) drop(err *core.Error) {
 	q.refuse = err
 	for _, p := range q.waiting {
-		p.done <- fsm.Outcome{Err: err}
+		p.answer(fsm.Outcome{Err: err})
 	}
 	q.waiting, q.bytes = nil, 0
 }

@@ -28,6 +28,7 @@ type Store struct {
 	leader    leadership
 	barriers  barriers
 	settling  single
+	election  election
 	installs  installs // watch's alone
 	laggards  laggards
 
@@ -179,6 +180,7 @@ func (s *Store) start() (err error) {
 	s.work.Go(s.group)
 	if s.config.Forward != nil {
 		s.work.Go(s.watch)
+		s.work.Go(s.watchElections)
 	}
 	return nil
 }

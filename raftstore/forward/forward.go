@@ -34,8 +34,10 @@ type Progress struct {
 
 // Handler answers for a node's store. None of its methods asks another node.
 type Handler interface {
-	// Propose commits a transaction if this node leads, else it is CodeNotLeader.
-	Propose(ctx context.Context, txn core.Txn) (core.Receipt, error)
+	// Propose commits a transaction if this node leads, else it is CodeNotLeader. It calls done once, when
+	// that is known, maybe before it returns; neither it nor done blocks. After until, if that is not
+	// zero, nobody wants it to be proposed any more.
+	Propose(txn core.Txn, until time.Time, done func(core.Receipt, error))
 	// ReadIndex gives a sequence number that includes everything committed before the call, if this node
 	// leads, else it is CodeNotLeader.
 	ReadIndex(ctx context.Context) (uint64, error)

@@ -19,15 +19,16 @@ import (
 
 // store is a Handler that does what a test says.
 type store struct {
-	propose func(ctx context.Context, txn core.Txn) (core.Receipt, error)
+	propose func(until time.Time, txn core.Txn) (core.Receipt, error)
 	seq     atomic.Uint64
 }
 
-func (s *store) Propose(ctx context.Context, txn core.Txn) (core.Receipt, error) {
+func (s *store) Propose(txn core.Txn, until time.Time, done func(core.Receipt, error)) {
 	if s.propose != nil {
-		return s.propose(ctx, txn)
+		go func() { done(s.propose(until, txn)) }()
+		return
 	}
-	return core.Receipt{Origin: "o/1/1", Seq: s.seq.Add(1), LeafHash: core.Hash{1, 2}, Replayed: txn.Meta.RequestID == "again"}, nil
+	done(core.Receipt{Origin: "o/1/1", Seq: s.seq.Add(1), LeafHash: core.Hash{1, 2}, Replayed: txn.Meta.RequestID == "again"}, nil)
 }
 
 func (s *store) ReadIndex(context.Context) (uint64, error) { return s.seq.Load(), nil }
@@ -116,7 +117,7 @@ func TestAnswers(t *testing.T) {
 }
 
 func TestErrorsKeepTheirMeaning(t *testing.T) {
-	failing := &store{propose: func(context.Context, core.Txn) (core.Receipt, error) {
+	failing := &store{propose: func(time.Time, core.Txn) (core.Receipt, error) {
 		e := core.Errorf(core.CodeConflict, "changed").WithObject(core.KindService, "web").WithHint("look again")
 		e.RetryAfter = 250 * time.Millisecond
 		return core.Receipt{}, fmt.Errorf("wrapped: %w", e)
@@ -147,7 +148,7 @@ func TestManyAtATime(t *testing.T) {
 	const requests = 500
 	var waiting sync.WaitGroup
 	waiting.Add(requests)
-	all := &store{propose: func(_ context.Context, txn core.Txn) (core.Receipt, error) {
+	all := &store{propose: func(_ time.Time, txn core.Txn) (core.Receipt, error) {
 		waiting.Done()
 		waiting.Wait() // all of them are here at once
 		return core.Receipt{Origin: txn.Meta.RequestID}, nil
@@ -169,10 +170,9 @@ func TestManyAtATime(t *testing.T) {
 // TestDeadlineGoesWithTheRequest: the leader does not work for somebody who has gone.
 func TestDeadlineGoesWithTheRequest(t *testing.T) {
 	left := make(chan time.Duration, 1)
-	slow := &store{propose: func(ctx context.Context, _ core.Txn) (core.Receipt, error) {
-		deadline, _ := ctx.Deadline()
-		left <- time.Until(deadline)
-		<-ctx.Done()
+	slow := &store{propose: func(until time.Time, _ core.Txn) (core.Receipt, error) {
+		left <- time.Until(until)
+		<-t.Context().Done() // when the test is over
 		return core.Receipt{}, core.Errorf(core.CodeTimeout, "gone")
 	}}
 	client, peer := served(t, &Server{Handler: slow})

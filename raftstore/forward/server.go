@@ -33,37 +33,51 @@ type Server struct {
 // has closed it.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, peer string) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // if it has not run it runs below
-	session := &session{server: s, peer: peer, conn: conn, answers: make(chan frame, 256)}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // unblocks both
+	session := &session{server: s, peer: peer, conn: conn, wake: make(chan struct{}, 1)}
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		if err := session.write(ctx); err != nil {
 			cancel(err)
 		}
 	})
-	err := session.read(ctx)
-	cancel(err)
-	_ = conn.Close()
+	cancel(session.read(ctx))
+	if stop() {
+		_ = conn.Close()
+	}
 	session.work.Wait()
 	writer.Wait()
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, io.EOF) {
+	if cause := context.Cause(ctx); !errors.Is(cause, io.EOF) {
 		return cause
 	}
 	return nil
 }
 
-// session is one connection.
+// session is one connection. Transactions are decoded one after the other and wait without a goroutine, so
+// that however many there are, they do not keep Raft from its turn on the processors.
 type session struct {
-	server  *Server
-	peer    string
-	conn    net.Conn
-	answers chan frame
-	work    sync.WaitGroup // the requests that are being answered
+	server *Server
+	peer   string
+	conn   net.Conn
+	wake   chan struct{}  // has an element when answers is not empty
+	work   sync.WaitGroup // requests that have a goroutine
 
 	mu       sync.Mutex
-	inFlight int
-	bytes    int
+	inFlight int // read, and the answer is not written yet
+	bytes    int // of their payloads
+	answers  []answered
 }
+
+// answered is an answer, and the size of what it answers.
+type answered struct {
+	frame
+	size int
+}
+
+// A client does not have more than maxInFlight requests that it waits for, but may have given up others.
+const maxUnanswered = 4 * maxInFlight
+
+var errFlood = errors.New("far more requests at a time than are taken")
 
 func (s *session) read(ctx context.Context) error {
 	r := bufio.NewReaderSize(s.conn, bufferSize)
@@ -77,46 +91,61 @@ func (s *session) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if f.kind == kindPing {
-			s.send(ctx, frame{kind: kindPong, id: f.id})
-			continue
-		}
-		if !s.enter(len(f.payload)) {
+		requests, bytes := s.enter(len(f.payload))
+		switch {
+		case requests > maxUnanswered || bytes > 2*maxInFlightBytes:
+			return errFlood
+		case f.kind == kindPing:
+			s.send(f, kindPong, nil)
+		case requests > maxInFlight || bytes > maxInFlightBytes:
 			e := core.Errorf(core.CodeUnavailable, "node %q sends more requests at a time than are taken", s.peer)
 			e.RetryAfter = 100 * time.Millisecond
-			s.send(ctx, frame{kind: kindError, id: f.id, payload: encodeFailure(e, 0)})
-			continue
+			s.send(f, kindError, encodeFailure(e, 0))
+		case f.kind == kindPropose:
+			s.propose(f)
+		default:
+			s.work.Go(func() {
+				kind, payload := s.handle(ctx, f)
+				s.send(f, kind, payload)
+			})
 		}
-		s.work.Go(func() {
-			defer s.leave(len(f.payload))
-			kind, payload := s.handle(ctx, f)
-			s.send(ctx, frame{kind: kind, id: f.id, payload: payload})
-		})
 	}
 }
 
-func (s *session) enter(size int) bool {
+func (s *session) enter(size int) (requests, bytes int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inFlight >= maxInFlight || s.bytes >= maxInFlightBytes {
-		return false
-	}
 	s.inFlight++
 	s.bytes += size
-	return true
+	return s.inFlight, s.bytes
 }
 
-func (s *session) leave(size int) {
+// send queues the answer to f. It does not block: what is queued is bounded by what is in flight.
+func (s *session) send(f frame, kind byte, payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.inFlight--
-	s.bytes -= size
+	s.answers = append(s.answers, answered{frame{kind: kind, id: f.id, payload: payload}, len(f.payload)})
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
-func (s *session) send(ctx context.Context, f frame) {
-	select {
-	case s.answers <- f:
-	case <-ctx.Done():
+// take gives what is to be written.
+func (s *session) take() []answered {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := s.answers
+	s.answers = nil
+	return batch
+}
+
+func (s *session) leave(batch []answered) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight -= len(batch)
+	for i := range batch {
+		s.bytes -= batch[i].size
 	}
 }
 
@@ -125,43 +154,63 @@ func (s *session) write(ctx context.Context) error {
 	w := bufio.NewWriterSize(s.conn, bufferSize)
 	for {
 		select {
-		case f := <-s.answers:
-			if err := s.writeBatch(w, f); err != nil {
-				return err
-			}
+		case <-s.wake:
 		case <-ctx.Done():
 			return nil
 		}
-	}
-}
-
-func (s *session) writeBatch(w *bufio.Writer, f frame) error {
-	if err := s.conn.SetWriteDeadline(time.Now().Add(clientSilence)); err != nil {
-		return err
-	}
-	for {
-		if err := f.writeTo(w); err != nil {
+		if err := s.conn.SetWriteDeadline(time.Now().Add(clientSilence)); err != nil {
 			return err
 		}
-		select {
-		case f = <-s.answers:
-		default:
-			return w.Flush()
+		for batch := s.take(); len(batch) > 0; batch = s.take() {
+			for i := range batch {
+				if err := batch[i].writeTo(w); err != nil {
+					return err
+				}
+			}
+			s.leave(batch)
+		}
+		if err := w.Flush(); err != nil {
+			return err
 		}
 	}
 }
 
-// handle answers one request.
+// propose decodes a transaction and hands it on.
+func (s *session) propose(f frame) {
+	fail := func(err error) { s.send(f, kindError, encodeFailure(err, s.server.Handler.Progress().Seq)) }
+	left, record, err := cutRemaining(f.payload)
+	if err != nil {
+		fail(err)
+		return
+	}
+	txn, err := audit.Decode(record)
+	if err == nil && s.server.Authorize != nil {
+		if err = s.server.Authorize(s.peer, &txn); err != nil && s.server.Logger != nil {
+			s.server.Logger.Warn("refused a transaction of another node", "peer", s.peer, "verb", txn.Meta.Verb, "error", err)
+		}
+	}
+	if err != nil {
+		fail(err)
+		return
+	}
+	var until time.Time
+	if left > 0 {
+		until = time.Now().Add(left)
+	}
+	s.server.Handler.Propose(txn, until, func(receipt core.Receipt, err error) {
+		if err != nil {
+			fail(err)
+			return
+		}
+		s.send(f, kindReceipt, encodeReceipt(receipt))
+	})
+}
+
+// handle answers one of the other requests.
 func (s *session) handle(ctx context.Context, f frame) (kind byte, payload []byte) {
 	handler := s.server.Handler
 	var err error
 	switch f.kind {
-	case kindPropose:
-		var receipt core.Receipt
-		if receipt, err = s.propose(ctx, f.payload); err == nil {
-			return kindReceipt, encodeReceipt(receipt)
-		}
-		return kindError, encodeFailure(err, handler.Progress().Seq)
 	case kindIndex:
 		var seq uint64
 		if seq, err = s.readIndex(ctx, f.payload); err == nil {
@@ -182,43 +231,16 @@ func (s *session) handle(ctx context.Context, f frame) (kind byte, payload []byt
 	return kindError, encodeFailure(err, 0)
 }
 
-// within gives a request the time that its sender has for it.
-func within(ctx context.Context, payload []byte) (context.Context, context.CancelFunc, []byte, error) {
-	left, rest, err := cutRemaining(payload)
-	if err != nil || left == 0 {
-		return ctx, func() {}, rest, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, left)
-	return ctx, cancel, rest, nil
-}
-
-func (s *session) propose(ctx context.Context, payload []byte) (core.Receipt, error) {
-	ctx, cancel, record, err := within(ctx, payload)
-	if err != nil {
-		return core.Receipt{}, err
-	}
-	defer cancel()
-	txn, err := audit.Decode(record)
-	if err != nil {
-		return core.Receipt{}, err
-	}
-	if s.server.Authorize != nil {
-		if err := s.server.Authorize(s.peer, &txn); err != nil {
-			if s.server.Logger != nil {
-				s.server.Logger.Warn("refused a transaction of another node", "peer", s.peer, "verb", txn.Meta.Verb, "error", err)
-			}
-			return core.Receipt{}, err
-		}
-	}
-	return s.server.Handler.Propose(ctx, txn)
-}
-
 func (s *session) readIndex(ctx context.Context, payload []byte) (uint64, error) {
-	ctx, cancel, _, err := within(ctx, payload)
+	left, _, err := cutRemaining(payload)
 	if err != nil {
 		return 0, err
 	}
-	defer cancel()
+	if left > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
+	}
 	return s.server.Handler.ReadIndex(ctx)
 }
 
