@@ -53,6 +53,9 @@ func (s *server) access(mux *http.ServeMux, next http.Handler, operations map[st
 				err = permit(caller, operation, rule)
 			}
 			if err != nil {
+				if r.ContentLength != 0 && r.ProtoMajor == 1 {
+					w.Header().Set("Connection", "close") // else the server would wait for a body that nobody wants
+				}
 				s.refuse(ctx, w, err)
 				return
 			}
