@@ -38,6 +38,8 @@ type Config struct {
 	// DiskStall is for how long one write to the log may take before the store gives up: a disk that
 	// hangs would otherwise hold the leadership and never commit. Default 20s.
 	DiskStall time.Duration
+	// Observer, if not nil, is told what the store does.
+	Observer Observer
 	// FSM tunes the state machine.
 	FSM fsm.Options
 

@@ -118,6 +118,9 @@ func (s *Store) answer(group []*proposal, future raft.ApplyFuture) {
 	if err == nil && len(outcomes) != len(group) {
 		err = errors.New("the state machine has not answered")
 	}
+	if err == nil {
+		s.observed(group)
+	}
 	for i, p := range group {
 		switch {
 		case err == nil:

@@ -66,8 +66,8 @@ func TestQueueIsBounded(t *testing.T) {
 	for err = nil; err == nil; {
 		_, err = addTo(q, writeTxn("a", "x"))
 	}
-	if q.len() != queueProposals || core.CodeOf(err) != core.CodeUnavailable {
-		t.Fatalf("%d proposals are queued, %v", q.len(), err)
+	if len(q.waiting) != queueProposals || core.CodeOf(err) != core.CodeUnavailable {
+		t.Fatalf("%d proposals are queued, %v", len(q.waiting), err)
 	}
 	if group := q.take(); len(group) != groupProposals {
 		t.Fatalf("a group of %d small proposals", len(group))
@@ -89,10 +89,10 @@ func TestQueuePause(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	q.resume(0)
-	if p, err = addTo(q, writeTxn("a", "x")); err != nil || q.len() != 1 {
-		t.Fatalf("%d, %v", q.len(), err)
+	if p, err = addTo(q, writeTxn("a", "x")); err != nil || len(q.waiting) != 1 {
+		t.Fatalf("%d, %v", len(q.waiting), err)
 	}
-	if !q.withdraw(p) || q.withdraw(p) || q.len() != 0 || q.bytes != 0 {
+	if !q.withdraw(p) || q.withdraw(p) || len(q.waiting) != 0 || q.bytes != 0 {
 		t.Fatal("withdrawing does not work")
 	}
 	q.close(core.Errorf(core.CodeUnavailable, "closed"))
@@ -247,8 +247,8 @@ func TestQueueDropsWhatNobodyWaitsFor(t *testing.T) {
 	if _, err := addTo(q, writeTxn("in time", "x")); err != nil {
 		t.Fatal(err)
 	}
-	if group := q.take(); len(group) != 1 || q.len() != 0 || q.bytes != 0 {
-		t.Errorf("a group of %d, %d wait with %d bytes", len(group), q.len(), q.bytes)
+	if group := q.take(); len(group) != 1 || len(q.waiting) != 0 || q.bytes != 0 {
+		t.Errorf("a group of %d, %d wait with %d bytes", len(group), len(q.waiting), q.bytes)
 	}
 	if o := <-outcomes; core.CodeOf(o.Err) != core.CodeTimeout {
 		t.Errorf("%+v", o)

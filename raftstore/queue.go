@@ -20,9 +20,10 @@ const (
 
 // proposal is a transaction on its way.
 type proposal struct {
-	verb  string
-	raw   []byte
-	until time.Time // it is not proposed after this; zero: whenever it may be
+	verb   string
+	raw    []byte
+	queued time.Time // for the observer
+	until  time.Time // it is not proposed after this; zero: whenever it may be
 	// answer is called once, and must neither block nor use the queue.
 	answer func(fsm.Outcome)
 }
@@ -40,6 +41,7 @@ type queue struct {
 	last    int64       // newest stamp, nanoseconds since 1970
 	waiting []*proposal
 	bytes   int
+	full    uint64 // how many were refused because too much was waiting
 }
 
 func newQueue(now func() time.Time, node string) *queue {
@@ -57,6 +59,7 @@ func (q *queue) add(txn core.Txn, until time.Time, answer func(fsm.Outcome)) (*p
 		return nil, q.refuse
 	}
 	if len(q.waiting) >= queueProposals || q.bytes >= queueBytes {
+		q.full++
 		e := core.Errorf(core.CodeUnavailable, "node %q has %d transactions waiting to be committed and takes no more right now", q.node, len(q.waiting))
 		e.RetryAfter = 100 * time.Millisecond
 		return nil, e
@@ -70,7 +73,7 @@ func (q *queue) add(txn core.Txn, until time.Time, answer func(fsm.Outcome)) (*p
 		return nil, err
 	}
 	q.last = txn.Meta.Time.UnixNano()
-	p := &proposal{verb: txn.Meta.Verb, raw: raw, until: until, answer: answer}
+	p := &proposal{verb: txn.Meta.Verb, raw: raw, queued: time.Now(), until: until, answer: answer}
 	q.waiting = append(q.waiting, p)
 	q.bytes += len(raw)
 	q.signal()
@@ -171,8 +174,9 @@ func notBefore(now time.Time, last int64) time.Time {
 	return time.Unix(0, max(now.UnixNano(), last)).UTC()
 }
 
-func (q *queue) len() int {
+// stats are how much waits, and how many transactions were refused because that was too much.
+func (q *queue) stats() (waiting, bytes int, full uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.waiting)
+	return len(q.waiting), q.bytes, q.full
 }

@@ -185,6 +185,7 @@ func (t *target) launchImage(ctx context.Context, img image) (*session, error) {
 		defer cancel()
 		return nil, errors.Join(fmt.Errorf("%s: %w", filepath.Base(img.path), err), proc.Stop(end), os.RemoveAll(dir))
 	}
+	t.count(&t.launches)
 	t.log.Info("launched", "pid", proc.State().PID, "version", s.desc.Version, "digest", img.digest.Short())
 	return s, nil
 }

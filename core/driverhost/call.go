@@ -28,27 +28,31 @@ func (t *target) enter() (*session, error) {
 }
 
 // call runs one call with a deadline on the current process.
-func call[D sdk.Driver, R any](ctx context.Context, t *target, limit time.Duration, do func(context.Context, D) (R, error)) (R, error) {
-	var none R
+func call[D sdk.Driver, R any](
+	ctx context.Context, t *target, method string, limit time.Duration, do func(context.Context, D) (R, error),
+) (result R, err error) {
+	began := time.Now()
+	defer func() { t.observe(ctx, method, began, err) }()
 	s, err := t.enter()
 	if err != nil {
-		return none, err
+		return result, err
 	}
 	defer s.calls.Done()
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	result, err := do(limited, s.driver.(D))
+	result, err = do(limited, s.driver.(D))
 	return result, t.explain(ctx, s, err, limit)
 }
 
 // run is call for calls without a result.
-func run[D sdk.Driver](ctx context.Context, t *target, limit time.Duration, do func(context.Context, D) error) error {
-	_, err := call(ctx, t, limit, func(ctx context.Context, d D) (struct{}, error) { return struct{}{}, do(ctx, d) })
+func run[D sdk.Driver](ctx context.Context, t *target, method string, limit time.Duration, do func(context.Context, D) error) error {
+	_, err := call(ctx, t, method, limit, func(ctx context.Context, d D) (struct{}, error) { return struct{}{}, do(ctx, d) })
 	return err
 }
 
 // stream runs a call without a deadline that ends with the session: an upgrade does not wait for streams.
-func stream[D sdk.Driver](ctx context.Context, t *target, do func(context.Context, D) error) error {
+func stream[D sdk.Driver](ctx context.Context, t *target, method string, do func(context.Context, D) error) (err error) {
+	defer func() { t.observe(ctx, method, time.Time{}, err) }()
 	s, err := t.enter()
 	if err != nil {
 		return err

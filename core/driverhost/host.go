@@ -26,7 +26,8 @@ type Config struct {
 	AutoLock   bool     // lock a binary at first sight instead of refusing it (-dev)
 	Cluster    string   // the cluster's id
 	Node       string
-	Generation uint64 // of the cluster
+	Generation uint64   // of the cluster
+	Observer   Observer // nil: nobody counts calls
 	Logger     hclog.Logger
 
 	timing timing // tests; zero: defaultTiming

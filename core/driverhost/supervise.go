@@ -38,6 +38,7 @@ func (t *target) supervise(ctx context.Context) {
 		} else {
 			wait = pause.next()
 		}
+		t.count(&t.failures)
 		t.log.Error("driver is away", "error", sentence(err), "next_attempt", wait.Round(time.Millisecond))
 		t.setStatus(func(s *core.Target) { s.Healthy, s.Reason = false, sentence(err) })
 		again = time.After(wait)

@@ -37,6 +37,8 @@ type target struct {
 	waiters []waiter
 	current *session // nil: away
 	status  core.Target
+	// launches and failures count since this Host was made: processes started, and lives that ended badly.
+	launches, failures uint64
 	// driver is what the last process said of itself, driverUp when it became current; zero: there was none.
 	driver   core.Driver
 	driverUp time.Time

@@ -141,6 +141,21 @@ func (m *Machine) Durable() (now, before Position) {
 	return m.durable, m.durableBefore
 }
 
+// Pending is how much of what was applied is in memory and not in the file yet, in bytes, about.
+func (m *Machine) Pending() int {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	total := 0
+	for _, p := range []*pending{m.growing, m.flushing} {
+		if p != nil {
+			p.mu.RLock()
+			total += p.bytes
+			p.mu.RUnlock()
+		}
+	}
+	return total
+}
+
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
