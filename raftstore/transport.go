@@ -131,13 +131,19 @@ func (c *boundedConn) SetDeadline(until time.Time) error {
 	return c.Conn.SetDeadline(until)
 }
 
+// SetWriteDeadline implements net.Conn.
+func (c *boundedConn) SetWriteDeadline(until time.Time) error {
+	c.until = until
+	return c.Conn.SetWriteDeadline(until)
+}
+
 // Write implements net.Conn.
 func (c *boundedConn) Write(data []byte) (int, error) {
 	soon := time.Now().Add(writePatience)
 	if !c.until.IsZero() && c.until.Before(soon) {
 		return c.Conn.Write(data)
 	}
-	if err := c.SetWriteDeadline(soon); err != nil {
+	if err := c.Conn.SetWriteDeadline(soon); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(data)
