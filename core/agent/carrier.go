@@ -172,6 +172,9 @@ func (c *carrier) step() time.Duration {
 }
 
 func (c *carrier) withDriver(ctx context.Context, call func(context.Context, sdk.Traffic) error) error {
+	if !c.agent.mayCarry(c.key.target) {
+		return errNotHolder
+	}
 	driver, err := c.agent.cfg.Host.Traffic(c.key.target.driver, c.key.target.name)
 	if err != nil {
 		return sdk.Unavailable(0, "%w", err)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"time"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/state"
@@ -125,5 +126,8 @@ func (a *Agent) computeOf(ctx context.Context, key targetKey) *compute {
 
 // driver gives the driver of the target, or why there is none right now.
 func (c *compute) driver() (sdk.Compute, error) {
+	if c.shared && !time.Now().Before(c.agent.until(core.DriverCompute, c.key)) {
+		return nil, errNotHolder
+	}
 	return c.agent.cfg.Host.Compute(c.key.driver, c.key.name)
 }

@@ -27,6 +27,7 @@ type life struct {
 	log     hclog.Logger
 	wake    chan struct{} // readable after news
 
+	tenure context.Context // in which this node acts on the instance's target
 	// wantedCtx ends when the instance is to be destroyed, droppedCtx when the store has forgotten it.
 	wantedCtx, droppedCtx context.Context
 	unwant, drop          context.CancelFunc
@@ -42,7 +43,7 @@ type life struct {
 func newLife(ctx context.Context, a *Agent, c *compute, inst core.Instance, status core.InstanceStatus) *life {
 	l := &life{
 		id: inst.ID, agent: a, compute: c, log: c.log.With("instance", inst.ID),
-		wake: make(chan struct{}, 1), inst: inst, status: status,
+		wake: make(chan struct{}, 1), inst: inst, status: status, tenure: ctx,
 	}
 	l.droppedCtx, l.drop = context.WithCancel(ctx)
 	l.wantedCtx, l.unwant = context.WithCancel(l.droppedCtx)
@@ -162,7 +163,7 @@ func (l *life) report(status core.InstanceStatus) {
 	l.agent.reporter.Report(report.Observation{
 		Kind: core.KindInstanceStatus, ID: l.id, Size: size,
 		Write: func(tx *state.Tx) {
-			if l.compute.shared && l.droppedCtx.Err() != nil {
+			if l.compute.shared && l.tenure.Err() != nil {
 				return // another node may act for it by now
 			}
 			if inst, ok := state.Instances.Get(tx, l.id); ok && inst.Node == status.Node {

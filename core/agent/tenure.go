@@ -6,6 +6,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/sdk"
 )
 
 // tenurePoll is how often it is looked at whether a lease is held, beside at every answer of the leader.
@@ -163,9 +164,13 @@ func (a *Agent) mayCarry(key targetKey) bool {
 		return true
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.carrying[key]
+	carrying := a.carrying[key]
+	a.mu.Unlock()
+	return carrying && time.Now().Before(a.until(core.DriverTraffic, key))
 }
+
+// errNotHolder is why a driver of a shared target is not asked.
+var errNotHolder = sdk.Unavailable(0, "another node acts for the target now, or none does")
 
 func (a *Agent) syncRoutes(ctx context.Context) {
 	view := a.cfg.State.View()
