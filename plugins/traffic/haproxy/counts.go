@@ -70,22 +70,23 @@ func (d *Driver) takeStock(ctx context.Context, t *target) {
 	}
 }
 
-// saveCounts puts the counts of workers that have ended into the state file, for the next process.
-func (d *Driver) saveCounts(ctx context.Context) error {
+// handOver puts the counts of workers that have ended into the state file, for the next process, and ends
+// the charge of this one.
+func (d *Driver) handOver(ctx context.Context) error {
 	t, unlock, err := d.lock(ctx)
 	if err != nil {
 		return nil // never configured, or closed before
 	}
 	defer unlock()
-	p, err := t.plane(ctx)
-	if err != nil {
-		return nil // without HAProxy there is nothing to add
+	if p, err := t.plane(ctx); err == nil { // without HAProxy there is nothing to add
+		next := d.store.state().Clone()
+		if d.counts.carry(ctx, p, next) {
+			if err := d.store.save(next); err != nil {
+				return err
+			}
+		}
 	}
-	next := d.store.state().Clone()
-	if !d.counts.carry(ctx, p, next) {
-		return nil
-	}
-	return d.store.save(next)
+	return d.store.disown()
 }
 
 // carry moves what was counted by workers that have ended into the state, and forgets endpoints that are

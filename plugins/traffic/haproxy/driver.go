@@ -92,6 +92,9 @@ func (d *Driver) Configure(ctx context.Context, req sdk.ConfigureRequest) error 
 			return err
 		}
 	}
+	if err := d.store.own(); err != nil {
+		return err
+	}
 	d.target.Store(t)
 	first, cancel := context.WithTimeout(ctx, firstPatience)
 	defer cancel()
@@ -136,6 +139,10 @@ func (d *Driver) lock(ctx context.Context) (*target, func(), error) {
 		return nil, nil, err
 	}
 	unlock, err := d.store.lock(ctx)
+	if err == nil && d.store.superseded() {
+		unlock()
+		return nil, nil, sdk.Unavailable(0, "another process of this driver has taken over")
+	}
 	return t, unlock, err
 }
 
@@ -163,7 +170,7 @@ func (d *Driver) Close(ctx context.Context) error {
 	d.kept.Wait()
 	ctx, cancel := context.WithTimeout(ctx, closePatience)
 	defer cancel()
-	return errors.Join(d.saveCounts(ctx), d.store.close())
+	return errors.Join(d.handOver(ctx), d.store.close())
 }
 
 // closePatience is how long Close waits for HAProxy.

@@ -255,6 +255,61 @@ func TestDeadGreen(t *testing.T) {
 	wantText(t, r, "blue")
 }
 
+// TestFailedReload: a configuration that HAProxy finds sound and cannot start with leaves all as it was.
+func TestFailedReload(t *testing.T) {
+	t.Parallel()
+	b := startBalancer(t)
+	blue, _ := b.serveText("blue")
+	d := b.driver()
+	r := b.route("web", blue)
+	apply(t, d, r)
+	// The admin's part wants an address that somebody else has: no check of the file can find that.
+	admin := filepath.Join(b.Dir(), "haproxy.cfg")
+	sound, err := os.ReadFile(admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(admin, fmt.Appendf(sound, "frontend taken\n    bind %s\n", blue), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, d.Apply(t.Context(), b.route("wrong", blue)), sdk.CodeUnavailable, "reload")
+	wantText(t, r, "blue")
+	if _, err := d.Observe(t.Context(), "wrong"); sdk.CodeOf(err) != sdk.CodeNotFound {
+		t.Errorf("Observe of the route that failed: %v, want not found", err)
+	}
+	if err := os.WriteFile(admin, sound, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, r, "blue")
+	apply(t, d, b.route("good", blue))
+	apply(t, d, next(r, pool(2, 1, blue)))
+	wantText(t, r, "blue")
+}
+
+// TestTwoProcesses: of two drivers with one state directory the one that was configured last is in charge,
+// until it ends.
+func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
+	b := startBalancer(t)
+	blue, _ := b.serveText("blue")
+	old := b.driver()
+	r := b.route("web", blue)
+	apply(t, old, r)
+	young := b.driver("slots", 5)
+	r = next(r, pool(2, 1, blue))
+	apply(t, young, r)
+	wantCode(t, old.Apply(t.Context(), next(r, pool(3, 1, blue))), sdk.CodeUnavailable, "taken over")
+	b.shut(young)
+	wantCode(t, old.Apply(t.Context(), b.withGeneration(r, 1)), sdk.CodeConflict, "older") // it knows what the other one did
+	apply(t, old, next(r, pool(3, 1, blue)))
+	wantText(t, r, "blue")
+}
+
+func (b *balancer) withGeneration(r sdk.Route, generation uint64) sdk.Route {
+	r.Generation = generation
+	return r
+}
+
 // TestFullDisk: if the state or the configuration cannot be written, nothing changes.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()

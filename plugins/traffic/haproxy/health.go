@@ -48,6 +48,9 @@ func (d *Driver) noteHealth(err error) error {
 	}
 	state := d.store.state()
 	h := sdk.Health{Healthy: err == nil, Attributes: map[string]string{"routes": strconv.Itoa(len(state.Routes))}}
+	if state.Version != "" {
+		h.Attributes["haproxy"] = state.Version
+	}
 	if err != nil {
 		h.Reason = err.Error()
 	}

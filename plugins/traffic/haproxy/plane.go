@@ -54,9 +54,12 @@ func (p plane) ask(ctx context.Context, commands ...string) ([]string, error) {
 // loaded says whether the worker has the configuration with the given marker, and whether it has any of
 // this driver's.
 func (p plane) loaded(ctx context.Context, marker string) (this, any bool, err error) {
-	answers, err := p.ask(ctx, "show backend")
+	answers, err := p.ask(ctx, "show backend", "show cli level")
 	if err != nil {
 		return false, false, err
+	}
+	if level := strings.TrimSpace(answers[1]); level != "admin" {
+		return false, false, sdk.Unavailable(time.Minute, "the master socket %s has level %s: give -S level admin, or leave the level out", p.target.MasterSocket, level)
 	}
 	for name := range strings.Lines(answers[0]) {
 		name = strings.TrimSpace(name)

@@ -323,6 +323,33 @@ func certificate(t *testing.T, dir string) (file string, roots *x509.CertPool) {
 	return file, roots
 }
 
+// TestEveryAddress: a listener without a host is there at every address, also after a reload.
+func TestEveryAddress(t *testing.T) {
+	t.Parallel()
+	b := startBalancer(t)
+	blue, _ := b.serveText("blue")
+	d := b.driver()
+	r := b.route("web", blue)
+	_, port, err := net.SplitHostPort(r.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Listen = ":" + port
+	apply(t, d, r)
+	apply(t, d, b.route("other", blue))
+	for _, host := range []string{"127.0.0.1", "127.9.9.9"} {
+		if status, body := get(t, "http://"+host+":"+port+"/"); body != "blue" {
+			t.Errorf("%s: %d %q", host, status, body)
+		}
+	}
+	if l, err := net.Listen("tcp", "[::1]:0"); err == nil {
+		_ = l.Close()
+		if status, body := get(t, "http://[::1]:"+port+"/"); body != "blue" {
+			t.Errorf("[::1]: %d %q", status, body)
+		}
+	}
+}
+
 // TestHostileNames: whatever an id, host or path has in it, HAProxy's configuration stays what it should be.
 func TestHostileNames(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,7 @@ import (
 type store struct {
 	turn    chan struct{} // held by whoever changes something in this process
 	current atomic.Pointer[layout.State]
+	token   string // of this process, or rather of this store
 
 	// Under turn.
 	dir  string
@@ -28,7 +30,7 @@ type store struct {
 }
 
 func newStore() *store {
-	s := &store{turn: make(chan struct{}, 1)}
+	s := &store{turn: make(chan struct{}, 1), token: rand.Text()}
 	fresh := layout.New()
 	s.current.Store(&fresh)
 	return s
@@ -132,6 +134,37 @@ func (s *store) refresh() error {
 	s.current.Store(&state)
 	s.seen = info
 	return nil
+}
+
+// own makes this process the one in charge.
+func (s *store) own() error {
+	state := s.state()
+	mine := layout.Owner{PID: os.Getpid(), Token: s.token}
+	if state.Owner == mine {
+		return nil
+	}
+	state.Owner = mine
+	return s.save(state)
+}
+
+// disown ends that, if it is so.
+func (s *store) disown() error {
+	state := s.state()
+	if state.Owner.Token != s.token {
+		return nil
+	}
+	state.Owner = layout.Owner{}
+	return s.save(state)
+}
+
+// superseded says that another process was configured for this directory since, and lives. Two with different
+// configurations, or of different versions, would take turns in changing HAProxy.
+func (s *store) superseded() bool {
+	owner := s.state().Owner
+	if owner.Token == "" || owner.Token == s.token {
+		return false
+	}
+	return !errors.Is(syscall.Kill(owner.PID, 0), syscall.ESRCH)
 }
 
 // save makes next the state, on disk and here.

@@ -118,8 +118,8 @@ func (w *writer) defaults() {
 	}
 }
 
-// bind writes where a frontend listens: at its address, and at an abstract socket to which a process that
-// a reload has replaced hands the requests that it still gets.
+// bind writes where a frontend listens: at its address, and where a process that a reload has replaced hands
+// the requests that it still gets.
 func (w *writer) bind(address string) {
 	at := address
 	if strings.HasPrefix(address, ":") {
@@ -131,9 +131,13 @@ func (w *writer) bind(address string) {
 	w.line("    bind %s accept-proxy", w.inner(address))
 }
 
+// inner is an address of the loopback network that is this listener's own, with the listener's port. It is no
+// abstract socket, though that would seem the natural choice: HAProxy 2.6 cannot pause one, and ends itself if
+// a reload fails for an address that is in use.
 func (w *writer) inner(address string) string {
-	sum := sha256.Sum256([]byte(address))
-	return "abns@instar-" + w.settings.Token + "-" + hex.EncodeToString(sum[:6])
+	sum := sha256.Sum256([]byte(w.settings.Token + " " + address))
+	port := address[strings.LastIndexByte(address, ':')+1:]
+	return fmt.Sprintf("127.%d.%d.%d:%s", 1+sum[0]%254, sum[1], 1+sum[2]%254, port)
 }
 
 func (w *writer) frontend(address string, routes []*Route) {

@@ -12,10 +12,17 @@ import (
 type State struct {
 	Format    int
 	Configure *sdk.ConfigureRequest `json:",omitempty"` // without StateDir
+	Owner     Owner                 // the process that was configured last
 	Version   string                // of the HAProxy that was seen last; empty: none yet
 	Routes    map[string]*Route
 	Removed   map[string]uint64 // generations with which routes were removed
 	Gone      []*Route          // removed routes with requests in flight
+}
+
+// Owner is a process of the driver.
+type Owner struct {
+	PID   int
+	Token string // different for each process; empty: nobody
 }
 
 // Route is a route and its places in HAProxy.

@@ -122,8 +122,8 @@ func split(text string, n int) ([]string, error) {
 	if strings.Contains(text, "Can't find the target") || strings.Contains(text, "Can't connect to the target") {
 		return nil, errors.New("it has ended")
 	}
-	if strings.HasPrefix(text, "Permission denied") {
-		return nil, errors.New("permission denied: the master socket needs level admin (it has unless -S says otherwise)")
+	if strings.HasPrefix(text, "Permission denied") || strings.Contains(text, "\nPermission denied") {
+		return nil, errors.New("permission denied: the master socket needs level admin, which it has unless -S says otherwise")
 	}
 	var answers []string
 	var lines []string
