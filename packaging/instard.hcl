@@ -15,9 +15,14 @@ cluster = "main"
 #   labels = { rack = "a" }
 # }
 
+# A cluster of several nodes: docs/cluster.md. Without this block the node is a cluster of its own.
+# cluster {
+#   listen = "10.0.0.1:4748"         # where only members speak; other machines must reach it
+# }
+
 api {
   socket = "/run/instar/instar.sock" # for the local administrator; where the client looks first
-  # listen = "127.0.0.1:4747"        # loopback only
+  # listen = "10.0.0.1:4747"         # HTTPS with the cluster's CA; without a cluster block loopback only, and no TLS
 }
 
 log {

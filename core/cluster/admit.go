@@ -137,6 +137,10 @@ func (c *Cluster) enter(tx *state.Tx, a *application, certificate core.Certifica
 	var old []core.Certificate
 	for name, m := range state.Members.All(tx) {
 		switch {
+		case name == a.Node && m.State == core.MemberLeaving:
+			e := core.Errorf(core.CodeUnavailable, "node %q is leaving and not gone yet", name)
+			e.RetryAfter = time.Second
+			return e
 		case name == a.Node && m.State != core.MemberRemoved:
 			return core.Errorf(core.CodeConflict, "the cluster has a node %q already, at %s", name, m.Address).WithObject(core.KindMember, name).
 				WithHint("if that node is lost, first: instar cluster remove %s; else give this one another name", name)

@@ -23,8 +23,10 @@ type member struct {
 	address string // of the cluster, kept over restarts
 	change  func(*daemon.Config)
 
-	daemon *daemon.Daemon
-	ended  chan error // gets what Wait gave
+	daemon  *daemon.Daemon
+	cancel  context.CancelFunc // of the start
+	started chan struct{}      // closed when Start has returned
+	ended   chan error         // gets what Wait gave
 }
 
 // newMember makes a node that does not run yet. It has no targets, so there is nothing to tear down.
@@ -66,9 +68,12 @@ func (m *member) run() {
 		m.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	m.daemon, m.ended = d, ended
+	ctx, cancel := context.WithCancel(context.Background())
+	started := make(chan struct{})
+	m.daemon, m.ended, m.cancel, m.started = d, ended, cancel, started
 	go func() {
-		err := d.Start(context.Background())
+		err := d.Start(ctx)
+		close(started)
 		if err == nil {
 			err = d.Wait()
 		}
@@ -92,6 +97,13 @@ func (m *member) stop() {
 	if m.daemon == nil {
 		return
 	}
+	select {
+	case <-m.started:
+	default:
+		m.cancel() // it may wait for what never comes
+		<-m.started
+	}
+	defer m.cancel()
 	if err := m.daemon.Close(); err != nil {
 		m.Errorf("%s: %v", m.name, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/daemon/nodeconfig"
@@ -65,6 +66,36 @@ func TestLoadDirectory(t *testing.T) {
 	c, err := nodeconfig.Load(dir)
 	if err != nil || c.DataDir != "/d" || len(c.Targets) != 1 {
 		t.Errorf("config %+v, %v", c, err)
+	}
+}
+
+func TestClusterBlock(t *testing.T) {
+	c, err := nodeconfig.Load(write(t, map[string]string{"x.hcl": `
+cluster = "main"
+cluster {
+  listen          = "10.0.0.1:4748"
+  advertise       = "192.0.2.1:4748"
+  join_token_file = "/run/token"
+  dead_after      = "0s"
+}
+`}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := nodeconfig.Member{
+		Listen: "10.0.0.1:4748", Advertise: "192.0.2.1:4748", JoinTokenFile: "/run/token", NodeGrace: 30 * time.Second,
+	}
+	if c.Cluster != "main" || c.Member == nil || *c.Member != want {
+		t.Errorf("cluster %q, member %+v", c.Cluster, c.Member)
+	}
+	if c, err = nodeconfig.Load(write(t, map[string]string{"x.hcl": "cluster {\n  name = \"shop\"\n}\n"})); err != nil || c.Cluster != "shop" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c.Member.Listen != "0.0.0.0:4748" || c.Member.DeadAfter != 24*time.Hour {
+		t.Errorf("defaults %+v", c.Member)
+	}
+	if _, err := nodeconfig.Load(write(t, map[string]string{"x.hcl": "cluster {\n  node_grace = \"soon\"\n}\n"})); err == nil {
+		t.Error("a duration that is none was read")
 	}
 }
 
