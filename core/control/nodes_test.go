@@ -159,7 +159,7 @@ func (c *cluster) want(node string, want core.NodeState) {
 func TestNodeComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t, false, "n1", "n2", "n3")
-		c.after(time.Hour)
+		c.after(2 * time.Minute)
 		c.want("n2", "")
 		c.beats.away("n2")
 		c.after(2900 * time.Millisecond)
@@ -170,13 +170,13 @@ func TestNodeComesAndGoes(t *testing.T) {
 		c.want("n2", core.NodeUnreachable)
 		c.after(time.Second)
 		c.want("n2", core.NodeDown)
-		c.after(time.Hour)
+		c.after(2 * time.Minute)
 		c.beats.heard("n2")
 		c.after(900 * time.Millisecond)
 		c.want("n2", core.NodeDown)
 		c.after(500 * time.Millisecond)
 		c.want("n2", core.NodeReady)
-		c.after(time.Hour)
+		c.after(2 * time.Minute)
 		want := []string{"node.unreachable n2", "node.down n2", "node.ready n2"}
 		if got := c.history(core.KindNodeStatus); !slices.Equal(got, want) {
 			t.Errorf("%q", got)
@@ -329,8 +329,8 @@ func TestLeaseMovesWhenItsHolderIsSilent(t *testing.T) {
 		c := newCluster(t, true, "n1", "n2", "n3")
 		c.after(time.Second)
 		c.wantHolder("n1", 1)
-		c.instances("n1", 5000) // more than one transaction moves
-		c.after(time.Hour)
+		c.instances("n1", 2500) // more than one transaction moves
+		c.after(2 * time.Minute)
 		c.wantHolder("n1", 1)
 		c.beats.away("n1")
 		c.after(14 * time.Second)
@@ -338,14 +338,14 @@ func TestLeaseMovesWhenItsHolderIsSilent(t *testing.T) {
 		c.after(2 * time.Second)
 		c.wantHolder("n2", 2)
 		c.after(2 * time.Second)
-		if got := c.nodesOf(); !maps.Equal(got, map[string]int{"n2": 5000}) {
+		if got := c.nodesOf(); !maps.Equal(got, map[string]int{"n2": 2500}) {
 			t.Errorf("%v act", got)
 		}
 		c.beats.heard("n1")
 		c.instances("n1", 1) // placed by what was known before
 		c.after(time.Minute)
 		c.wantHolder("n2", 2)
-		if got := c.nodesOf(); !maps.Equal(got, map[string]int{"n2": 5000}) {
+		if got := c.nodesOf(); !maps.Equal(got, map[string]int{"n2": 2500}) {
 			t.Errorf("%v act in the end", got)
 		}
 	})
@@ -378,7 +378,7 @@ func TestLeaseStaysWhereNobodyCouldDoBetter(t *testing.T) {
 		c := newCluster(t, true, "n1")
 		c.after(time.Second)
 		c.beats.away("n1")
-		c.after(time.Hour)
+		c.after(2 * time.Minute)
 		c.wantHolder("n1", 1)
 	})
 }
