@@ -69,7 +69,7 @@ func fixture(t sdktest.T, e *dockertest.Engine, wrap func(sdktest.T, *docker.Dri
 	})
 	return sdktest.ComputeFixture{
 		Driver: driver, Configure: req, Reopen: open, Mounts: true,
-		Artifact: sdk.Artifact{Source: image},
+		Artifact: sdk.Artifact{Source: e.Local(image)},
 		Gone:     sdk.Artifact{Source: "sha256:" + fmt.Sprintf("%064d", 0)},
 		Config:   json.RawMessage(`{"command": ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]}`),
 		Exits:    json.RawMessage(`{"command": ["sh", "-c", "exit 3"]}`),

@@ -14,6 +14,9 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
+// podmanLocal is where Podman has images that were built or loaded: it gives them digests, too.
+const podmanLocal = "localhost"
+
 var digestRE = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // source is an artifact's source: an image's id, or a name with a tag, a digest or both.
@@ -80,7 +83,7 @@ func (t *target) digestOf(ctx context.Context, s source) (string, error) {
 	if d, ok := s.ref.(reference.Digested); ok && local.ID != "" {
 		return d.Digest().String(), nil // its content is in its name
 	}
-	if local.ID != "" && len(local.RepoDigests) == 0 {
+	if local.ID != "" && (len(local.RepoDigests) == 0 || reference.Domain(s.ref) == podmanLocal && t.isPodman(ctx)) {
 		return local.ID, nil
 	}
 	auth, err := t.authFor(ctx, s.ref)

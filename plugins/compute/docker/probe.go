@@ -58,10 +58,7 @@ func (t *target) health(ctx context.Context) sdk.Health {
 		_, err := api.Ping(ctx, client.PingOptions{})
 		return err
 	})
-	if err == nil && !t.said().known {
-		err = t.learn(ctx)
-	}
-	a := t.said()
+	a := t.said() // which whoever follows the events has learnt, or will
 	h := sdk.Health{Healthy: err == nil, Capacity: a.capacity, Attributes: maps.Clone(a.attributes)}
 	if h.Attributes == nil {
 		h.Attributes = map[string]string{}

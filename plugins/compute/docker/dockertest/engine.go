@@ -29,6 +29,7 @@ type Engine struct {
 	API      *client.Client
 
 	options []string
+	podman  bool
 	net     *network
 	mu      sync.Mutex
 	process *process
@@ -44,7 +45,14 @@ type process struct {
 var ErrNotRoot = errors.New("dockerd needs root")
 
 // Start starts an engine with further options of dockerd. Its Stop removes everything again.
-func Start(ctx context.Context, options ...string) (_ *Engine, err error) {
+func Start(ctx context.Context, options ...string) (*Engine, error) {
+	return start(ctx, &Engine{options: options})
+}
+
+// StartPodman starts Podman's service with its Docker-compatible API in the place of dockerd.
+func StartPodman(ctx context.Context) (*Engine, error) { return start(ctx, &Engine{podman: true}) }
+
+func start(ctx context.Context, e *Engine) (_ *Engine, err error) {
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
 	}
@@ -52,7 +60,7 @@ func Start(ctx context.Context, options ...string) (_ *Engine, err error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Dir: dir, Endpoint: "unix://" + filepath.Join(dir, "docker.sock"), options: options}
+	e.Dir, e.Endpoint = dir, "unix://"+filepath.Join(dir, "docker.sock")
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Stop())
@@ -89,12 +97,15 @@ func (e *Engine) Run(ctx context.Context, options ...string) error {
 	if err := e.forgetContainerd(); err != nil {
 		return err
 	}
-	args := append([]string{
-		"--net=" + e.net.file(), "dockerd", "--host", e.Endpoint, "--pidfile", pidfile, "--log-level", "warn",
-		"--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
-		"--insecure-registry", subnet, "--shutdown-timeout", "5",
-	}, append(slices.Clone(e.options), options...)...)
+	args := e.dockerd(pidfile)
+	if e.podman {
+		if args, err = e.podmanService(); err != nil {
+			return err
+		}
+	}
+	args = slices.Concat([]string{"--net=" + e.net.file()}, args, options)
 	cmd := exec.Command("nsenter", args...) //nolint:noctx // it outlives the call
+	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+filepath.Join(e.Dir, "containers.conf"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	p := &process{ended: make(chan struct{})}
@@ -115,6 +126,29 @@ func (e *Engine) Run(ctx context.Context, options ...string) error {
 	}
 	p.pid, e.process = cmd.Process.Pid, p
 	return e.awaitAnswer(ctx, p)
+}
+
+// dockerd is the command line without the options of one run.
+func (e *Engine) dockerd(pidfile string) []string {
+	return append([]string{
+		"dockerd", "--host", e.Endpoint, "--pidfile", pidfile, "--log-level", "warn",
+		"--data-root", filepath.Join(e.Dir, "data"), "--exec-root", filepath.Join(e.Dir, "exec"),
+		"--insecure-registry", subnet, "--shutdown-timeout", "5",
+	}, e.options...)
+}
+
+// podmanConfig keeps to limits that also a container may set, if these tests run in one.
+const podmanConfig = `[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+events_logger = "file"
+`
+
+func (e *Engine) podmanService() ([]string, error) {
+	return []string{
+		"podman", "--root", filepath.Join(e.Dir, "data"), "--runroot", filepath.Join(e.Dir, "run"), "--cgroup-manager", "cgroupfs",
+		"system", "service", "--time", "0", e.Endpoint,
+	}, os.WriteFile(filepath.Join(e.Dir, "containers.conf"), []byte(podmanConfig), 0o600)
 }
 
 // forgetContainerd waits until the containerd of a dockerd that was killed has ended, which the kernel sees to,

@@ -82,3 +82,11 @@ func (e *Engine) Import(ctx context.Context, name string, files []File, changes 
 	}
 	return img.ID, nil
 }
+
+// Local is what an image without a registry is called at this engine.
+func (e *Engine) Local(name string) string {
+	if e.podman {
+		return "localhost/" + name
+	}
+	return name
+}
