@@ -109,9 +109,13 @@ func (b *Balancer) awaitWorker(ctx context.Context, but []socket.Worker) (socket
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		procs, err := socket.Master{Path: b.Socket()}.Processes(ctx)
+		master := socket.Master{Path: b.Socket()}
+		procs, err := master.Processes(ctx)
 		if w, ok := procs.Current(); err == nil && ok && !slices.ContainsFunc(but, func(o socket.Worker) bool { return o.PID == w.PID }) {
-			return w, nil
+			// HAProxy 3.1 and later list it before it has read its configuration.
+			if _, err := master.Ask(ctx, w.PID, "show info"); err == nil {
+				return w, nil
+			}
 		}
 		select {
 		case <-tick.C:

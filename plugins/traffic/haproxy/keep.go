@@ -82,9 +82,13 @@ func (d *Driver) settleLocked(ctx context.Context, t *target) error {
 		return err
 	}
 	busy := make(map[*layout.Slot]bool)
+	all, err := t.rowsOf(ctx, procs, routes)
+	if err != nil {
+		return err
+	}
 	for _, w := range procs.Workers {
-		if err := endOverdue(ctx, t.master(), w, leaving, busy); err != nil {
-			return err
+		if err := endOverdue(ctx, t.master(), w, all[w.PID], leaving, busy); err != nil && !w.Old {
+			return err // an old worker may have ended since it was listed
 		}
 	}
 	changed := false
@@ -107,14 +111,7 @@ func (d *Driver) settleLocked(ctx context.Context, t *target) error {
 }
 
 // endOverdue notes which of the leaving endpoints are busy in one worker, and ends what is over its time.
-func endOverdue(ctx context.Context, m socket.Master, w socket.Worker, leaving []place, busy map[*layout.Slot]bool) error {
-	rows, err := servers(ctx, m, w.PID, backendsOf(leaving)...)
-	if err != nil {
-		if w.Old && ctx.Err() == nil {
-			return nil // it has ended since it was listed
-		}
-		return err
-	}
+func endOverdue(ctx context.Context, m socket.Master, w socket.Worker, rows table, leaving []place, busy map[*layout.Slot]bool) error {
 	overdue := make(map[[2]string]bool)
 	for _, at := range leaving {
 		row := rows[[2]string{at.backend, at.server}]

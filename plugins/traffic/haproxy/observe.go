@@ -34,7 +34,7 @@ func (d *Driver) Observe(ctx context.Context, id string) (sdk.Observation, error
 	if err != nil {
 		return o, unavailable(err)
 	}
-	current, ok := procs.Current()
+	current, ok := t.master().Present(ctx, procs)
 	if !ok {
 		return o, sdk.Unavailable(time.Second, "HAProxy's master at %s has no worker", t.MasterSocket)
 	}
@@ -97,7 +97,7 @@ func busy(all map[int]table) bool {
 func (t *target) rowsOf(ctx context.Context, procs socket.Processes, routes []*layout.Route) (map[int]table, error) {
 	all := make(map[int]table)
 	for _, w := range procs.Workers {
-		rows, err := plane{t, t.master(), w.PID, w.Version}.servers(ctx, routes...)
+		rows, err := t.rowsOfWorker(ctx, w, routes)
 		if err != nil {
 			if w.Old && ctx.Err() == nil {
 				continue // it has ended since it was listed
@@ -107,6 +107,32 @@ func (t *target) rowsOf(ctx context.Context, procs socket.Processes, routes []*l
 		all[w.PID] = rows
 	}
 	return all, nil
+}
+
+// rowsOfWorker reads the servers of routes from one worker. One that was replaced shows nothing of its servers in
+// HAProxy 2.4, so its sessions are counted there.
+func (t *target) rowsOfWorker(ctx context.Context, w socket.Worker, routes []*layout.Route) (table, error) {
+	rows, err := plane{t, t.master(), w.PID, w.Version}.servers(ctx, routes...)
+	if err != nil || len(rows) > 0 || !w.Old || layout.ShowsStopped(w.Version) {
+		return rows, err
+	}
+	answers, err := t.master().Ask(ctx, w.PID, "show sess")
+	if err != nil {
+		return nil, err
+	}
+	sessions := make(map[[2]string]int)
+	for _, server := range socket.Sessions(answers[0]) {
+		sessions[server]++
+	}
+	for _, r := range routes {
+		for _, at := range pick(r, func(s *layout.Slot) bool { return !s.Free() }) {
+			// A slot is freed only when nothing is in flight, so what there is belongs to its present endpoint.
+			if key := [2]string{at.backend, at.server}; sessions[key] > 0 {
+				rows[key] = socket.Server{Backend: at.backend, Name: at.server, Address: at.slot.Address, Sessions: sessions[key]}
+			}
+		}
+	}
+	return rows, nil
 }
 
 func (d *Driver) observeRoute(ctx context.Context, p plane, route *layout.Route, all map[int]table, o *sdk.Observation) error {

@@ -37,7 +37,7 @@ func (t *target) plane(ctx context.Context) (plane, error) {
 	if err != nil {
 		return plane{}, unavailable(err)
 	}
-	w, ok := procs.Current()
+	w, ok := t.master().Present(ctx, procs)
 	if !ok {
 		return plane{}, sdk.Unavailable(time.Second, "HAProxy's master at %s has no worker: its log says why it could not start one", t.MasterSocket)
 	}

@@ -110,7 +110,7 @@ func (t *target) orderReload(ctx context.Context) error {
 	}
 	said, err := t.master().Reload(ctx)
 	if strings.HasPrefix(said, "Success=0") {
-		return sdk.Unavailable(time.Second, "HAProxy does not load its configuration: %s", lastLines(said))
+		return sdk.Unavailable(time.Second, "HAProxy's reload failed, and it goes on with what it had: %s", lastLines(said))
 	}
 	// The master replaces itself by a new image of its program and may cut the connection before it answers.
 	if err != nil && errors.Is(err, socket.ErrAbsent) {
@@ -138,7 +138,7 @@ func (t *target) awaitReload(ctx context.Context, before socket.Processes, marke
 				case err == nil:
 					return p, t.notLoaded(some)
 				}
-			} else if now.Failed > before.Failed {
+			} else if failed(before, now) {
 				return plane{}, sdk.Unavailable(time.Second, "HAProxy's reload failed, and it goes on with what it had; its log says why")
 			}
 		}
@@ -148,6 +148,12 @@ func (t *target) awaitReload(ctx context.Context, before socket.Processes, marke
 			return plane{}, ctx.Err()
 		}
 	}
+}
+
+// failed says that a reload is over without a new worker. Masters that do not count failures answer only after
+// they have tried.
+func failed(before, now socket.Processes) bool {
+	return now.Failed > before.Failed || now.Failed < 0 && now.Reloads > before.Reloads
 }
 
 // notLoaded says that HAProxy reads another directory; other says that a driver writes there, too.

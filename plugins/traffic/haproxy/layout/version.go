@@ -41,3 +41,9 @@ func knowsIdleClose(text string) bool {
 	}
 	return minor == 4 && patch >= 13
 }
+
+// ShowsStopped says whether a version's show stat has the servers of a worker that was replaced.
+func ShowsStopped(text string) bool {
+	major, minor, _, ok := parseVersion(text)
+	return !ok || major > 2 || minor >= 6
+}

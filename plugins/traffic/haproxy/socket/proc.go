@@ -11,7 +11,8 @@ import (
 // Processes is what a master says of itself and its workers.
 type Processes struct {
 	Master  int // its process id
-	Failed  int // reloads that failed since the last one that did not
+	Reloads int // how often it was told to reload
+	Failed  int // reloads that failed since the last one that did not; -1 if it does not say
 	Workers []Worker
 }
 
@@ -19,6 +20,21 @@ type Processes struct {
 func (p Processes) Current() (w Worker, ok bool) {
 	for _, w := range p.Workers {
 		if !w.Old {
+			return w, true
+		}
+	}
+	return Worker{}, false
+}
+
+// Present is the worker that takes new connections. After a reload that failed, versions of HAProxy list it
+// among the old ones. ok is false if there is none.
+func (m Master) Present(ctx context.Context, p Processes) (w Worker, ok bool) {
+	if w, ok := p.Current(); ok {
+		return w, true
+	}
+	for _, w := range p.Workers {
+		answers, err := m.Ask(ctx, w.PID, "show info")
+		if err == nil && strings.Contains(answers[0], "\nStopping: 0\n") {
 			return w, true
 		}
 	}
@@ -55,10 +71,11 @@ func parseProcesses(text string) (Processes, error) {
 		}
 		switch {
 		case fields[1] == "master":
-			p.Master = pid
+			p.Master, p.Failed = pid, -1
+			p.Reloads, _ = strconv.Atoi(fields[2]) // it is a number
 			if _, failed, ok := strings.Cut(line, "[failed: "); ok {
 				number, _, _ := strings.Cut(failed, "]")
-				p.Failed, _ = strconv.Atoi(number) // absent in HAProxy before 2.5
+				p.Failed, _ = strconv.Atoi(number) // HAProxy before 2.5 does not say
 			}
 		case fields[1] == "worker" || strings.HasPrefix(fields[1], "worker"):
 			p.Workers = append(p.Workers, Worker{PID: pid, Old: strings.HasPrefix(part, "old"), Version: fields[len(fields)-1]})
