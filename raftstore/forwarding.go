@@ -107,8 +107,9 @@ func (w *leaderWait) next(ctx context.Context, news <-chan struct{}, last error)
 
 // stagger keeps a crowd from trying at the same moment.
 func (w *leaderWait) stagger(ctx context.Context) error {
-	crowd := time.Duration(w.store.election.waiters.Load())
-	timer := time.NewTimer(rand.N(1 + crowd*20*time.Microsecond))
+	const each = 20 * time.Microsecond
+	crowd := int64(w.store.election.waiters.Load())
+	timer := time.NewTimer(time.Duration(rand.Int64N(1 + crowd*int64(each))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

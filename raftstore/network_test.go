@@ -68,14 +68,10 @@ func (n *network) pass(w way, deadline time.Time, closed <-chan struct{}) error 
 		}
 		var expired, slept <-chan time.Time
 		if !deadline.IsZero() {
-			timer := time.NewTimer(time.Until(deadline))
-			defer timer.Stop()
-			expired = timer.C
+			expired = time.After(time.Until(deadline))
 		}
 		if !blocked {
-			timer := time.NewTimer(delay)
-			defer timer.Stop()
-			slept = timer.C
+			slept = time.After(delay)
 		}
 		select {
 		case <-changed:
@@ -143,7 +139,7 @@ func (c *faultyConn) Close() error {
 }
 
 func (c *faultyConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetWriteDeadline(t), c.Conn.SetReadDeadline(t))
+	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
 }
 
 func (c *faultyConn) SetWriteDeadline(t time.Time) error {

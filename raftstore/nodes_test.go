@@ -131,17 +131,11 @@ func (c *nodes) leader(not ...string) (leader *node) {
 	return leader
 }
 
-func (c *nodes) follower(not ...string) (follower *node) {
+func (c *nodes) follower() (follower *node) {
 	c.t.Helper()
-	leader := c.leader(not...)
+	leader := c.leader()
 	eventually(c.t, "there is a follower", func() bool {
-	search:
-		for name, n := range c.running {
-			for _, no := range not {
-				if name == no {
-					continue search
-				}
-			}
+		for _, n := range c.running {
 			if n.Leader() == leader.Node() && n != leader {
 				follower = n
 				return true

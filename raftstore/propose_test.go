@@ -77,8 +77,7 @@ func TestQueueIsBounded(t *testing.T) {
 func TestQueuePause(t *testing.T) {
 	q := testQueue(time.Now)
 	done := make(chan fsm.Outcome, 1)
-	p, err := q.add(writeTxn("a", "x"), time.Time{}, func(outcome fsm.Outcome) { done <- outcome })
-	if err != nil {
+	if _, err := q.add(writeTxn("a", "x"), time.Time{}, func(outcome fsm.Outcome) { done <- outcome }); err != nil {
 		t.Fatal(err)
 	}
 	q.pause(core.Errorf(core.CodeNotLeader, "gone"))
@@ -89,7 +88,8 @@ func TestQueuePause(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	q.resume(0)
-	if p, err = addTo(q, writeTxn("a", "x")); err != nil || len(q.waiting) != 1 {
+	p, err := addTo(q, writeTxn("a", "x"))
+	if err != nil || len(q.waiting) != 1 {
 		t.Fatalf("%d, %v", len(q.waiting), err)
 	}
 	if !q.withdraw(p) || q.withdraw(p) || len(q.waiting) != 0 || q.bytes != 0 {

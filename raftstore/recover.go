@@ -193,10 +193,11 @@ func (s *Store) recovered(ctx context.Context, config RecoverConfig, result *Rec
 	}
 	identity := s.machine.Identity()
 	identity.Generation++
-	return incoming, incoming.Rename(identity, func(old core.TreeHead, lastTime int64) ([]byte, error) {
+	err = incoming.Rename(identity, func(old core.TreeHead, lastTime int64) ([]byte, error) {
 		result.Previous = old
 		return s.recoverRecord(identity, old, lastTime, config.Meta, also)
 	})
+	return incoming, err
 }
 
 func (s *Store) recoverRecord(identity fsm.Identity, old core.TreeHead, lastTime int64, meta core.Meta, also []core.Op) ([]byte, error) {

@@ -94,7 +94,8 @@ func (c *Client) Progress(ctx context.Context, of Peer) (Progress, error) {
 	if f.kind != kindReport {
 		return p, asError(of, f)
 	}
-	return p, json.Unmarshal(f.payload, &p)
+	err = json.Unmarshal(f.payload, &p)
+	return p, err
 }
 
 // Compare shows a peer a tree head of this node and gets the peer's of the same size.
@@ -111,7 +112,8 @@ func (c *Client) Compare(ctx context.Context, with Peer, head core.TreeHead) (co
 	if f.kind != kindHead {
 		return theirs, asError(with, f)
 	}
-	return theirs, json.Unmarshal(f.payload, &theirs)
+	err = json.Unmarshal(f.payload, &theirs)
+	return theirs, err
 }
 
 func asError(from Peer, f frame) error {

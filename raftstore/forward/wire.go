@@ -43,8 +43,6 @@ type frame struct {
 	payload []byte
 }
 
-func (f *frame) size() int { return lengthSize + headerSize + len(f.payload) }
-
 func (f *frame) writeTo(w *bufio.Writer) error {
 	var head [lengthSize + headerSize]byte
 	binary.BigEndian.PutUint32(head[:], uint32(headerSize+len(f.payload))) //nolint:gosec // bounded by maxFrame

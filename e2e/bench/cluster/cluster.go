@@ -88,13 +88,19 @@ func (p *processes) killAll() error {
 // freeAddresses finds an address for each node, which its process takes soon.
 func freeAddresses() (map[string]string, error) {
 	addresses := map[string]string{}
+	var listeners []net.Listener // all at a time, so that none gets the same one
+	defer func() {
+		for _, listener := range listeners {
+			_ = listener.Close()
+		}
+	}()
 	for _, node := range Nodes {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
+		listeners = append(listeners, listener)
 		addresses[node] = listener.Addr().String()
-		defer listener.Close() //nolint:errcheck // only asked for its address
 	}
 	return addresses, nil
 }

@@ -97,7 +97,7 @@ func (raw) Unmarshal(data []byte, v any) error {
 }
 
 // Writer implements Cluster.
-func (c *etcd) Writer(ctx context.Context, node string) (Writer, error) {
+func (c *etcd) Writer(_ context.Context, node string) (Writer, error) {
 	conn, err := c.connect(node)
 	if err != nil {
 		return nil, err

@@ -55,16 +55,26 @@ func run(ctx context.Context, dir string, kills int) (err error) {
 		return err
 	}
 	subjects := []*subject{{name: "instar", start: cluster.StartInstar}, {name: "etcd", start: cluster.StartEtcd}}
-	for _, s := range subjects {
-		work, failure := os.MkdirTemp(dir, "bench-failover-")
-		if failure != nil {
-			return failure
+	work, err := os.MkdirTemp(dir, "bench-failover-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, s := range subjects {
+			if s.group != nil {
+				err = errors.Join(err, s.group.Close())
+			}
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-		if s.group, err = s.start(ctx, work); err != nil {
+		err = errors.Join(err, os.RemoveAll(work))
+	}()
+	for _, s := range subjects {
+		mine := filepath.Join(work, s.name)
+		if err := os.Mkdir(mine, 0o700); err != nil {
+			return err
+		}
+		if s.group, err = s.start(ctx, mine); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		defer func() { err = errors.Join(err, s.group.Close()) }()
 	}
 	for kill := range kills {
 		for _, s := range subjects {
@@ -99,6 +109,11 @@ func killLeader(ctx context.Context, c cluster.Cluster) (took time.Duration, err
 		return 0, err
 	}
 	var writers []cluster.Writer
+	defer func() {
+		for _, w := range writers {
+			_ = w.Close() // what is on its way is not waited for
+		}
+	}()
 	for _, node := range cluster.Nodes {
 		if node == leader {
 			continue
@@ -107,7 +122,6 @@ func killLeader(ctx context.Context, c cluster.Cluster) (took time.Duration, err
 		if err != nil {
 			return 0, err
 		}
-		defer w.Close() //nolint:errcheck // what is on its way is not waited for
 		// Connected before it counts; a follower may refuse it.
 		first, cancel := context.WithTimeout(ctx, tryFor)
 		_ = w.Write(first, "connect-"+node)

@@ -40,12 +40,18 @@ func overNetwork(begin start, clients int) func(dir string, length time.Duration
 		if err != nil {
 			return nil, 0, err
 		}
-		writers := make([]cluster.Writer, min(clients, maxConnections))
-		for i := range writers {
-			if writers[i], err = c.Writer(ctx, leader); err != nil {
+		writers := make([]cluster.Writer, 0, maxConnections)
+		defer func() {
+			for _, w := range writers {
+				err = errors.Join(err, w.Close())
+			}
+		}()
+		for range min(clients, maxConnections) {
+			w, err := c.Writer(ctx, leader)
+			if err != nil {
 				return nil, 0, err
 			}
-			defer writers[i].Close() //nolint:errcheck // nothing is on its way any more
+			writers = append(writers, w)
 		}
 		counts := time.Now().Add(warmUp)
 		var mu sync.Mutex
