@@ -54,7 +54,10 @@ func (m Master) Processes(ctx context.Context) (Processes, error) {
 // a comment.
 func parseProcesses(text string) (Processes, error) {
 	var p Processes
-	part := ""
+	part, reloads := "", 2
+	if strings.Contains(text, "<relative PID>") { // HAProxy 2.4
+		reloads = 3
+	}
 	for scan := bufio.NewScanner(strings.NewReader(text)); scan.Scan(); {
 		line := scan.Text()
 		if rest, ok := strings.CutPrefix(line, "#"); ok {
@@ -72,7 +75,7 @@ func parseProcesses(text string) (Processes, error) {
 		switch {
 		case fields[1] == "master":
 			p.Master, p.Failed = pid, -1
-			p.Reloads, _ = strconv.Atoi(fields[2]) // it is a number
+			p.Reloads, _ = strconv.Atoi(fields[min(reloads, len(fields)-1)]) // it is a number
 			if _, failed, ok := strings.Cut(line, "[failed: "); ok {
 				number, _, _ := strings.Cut(failed, "]")
 				p.Failed, _ = strconv.Atoi(number) // HAProxy before 2.5 does not say

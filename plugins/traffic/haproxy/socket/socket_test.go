@@ -11,14 +11,14 @@ func TestProcesses(t *testing.T) {
 			"18957           master          1 [failed: 2]   0d00h10m57s     2.6.12-1+deb12u3\n" +
 			"# workers\n30694           worker          0               0d00h00m00s     2.6.12-1+deb12u3\n" +
 			"# old workers\n18960           worker          1               0d00h10m57s     2.6.12-1+deb12u3\n# programs\n\n",
-		"2.4": "#<PID>          <type>          <reloads>       <uptime>        <version>      \n" +
-			"18957           master          1               0d00h10m57s     2.4.0\n" +
-			"# workers\n30694           worker          0               0d00h00m00s     2.4.0\n" +
-			"# old workers\n18960           worker          1               0d00h10m57s     2.4.0\n# programs\n\n",
+		"2.4": "#<PID>          <type>          <relative PID>  <reloads>       <uptime>        <version>      \n" +
+			"18957           master          0               1               0d00h10m57s     2.4.0\n" +
+			"# workers\n30694           worker          1               0               0d00h00m00s     2.4.0\n" +
+			"# old workers\n18960           worker          [was: 1]        1               0d00h10m57s     2.4.0\n# programs\n\n",
 	} {
 		p, err := parseProcesses(text)
 		w, ok := p.Current()
-		if err != nil || !ok || w.PID != 30694 || p.Master != 18957 || len(p.Workers) != 2 || !p.Workers[1].Old {
+		if err != nil || !ok || w.PID != 30694 || p.Master != 18957 || len(p.Workers) != 2 || p.Reloads != 1 || !p.Workers[1].Old {
 			t.Errorf("%s: %+v, %v", version, p, err)
 		}
 		if version == "2.6" && (p.Failed != 2 || w.Version != "2.6.12-1+deb12u3") {
