@@ -22,7 +22,7 @@ import (
 // clients are at .200.
 const (
 	network = "10.177.0."
-	clients = 200
+	clients = 200 // of the host's own number, so that hosts may have those from 1 on
 )
 
 // table is the nftables table, in each host's namespace, that drops what a cut link would not deliver.
@@ -154,6 +154,24 @@ func (l *Lab) Unplug(ctx context.Context, i int, out bool) error {
 
 func (l *Lab) nft(ctx context.Context, i int, rules string) error {
 	return run(ctx, "ip", append([]string{"netns", "exec", l.namespace(i), "nft"}, rules)...)
+}
+
+// Vanish ends every process of a host with SIGKILL, as the end of its power would.
+func (l *Lab) Vanish(ctx context.Context, i int) error {
+	out, err := exec.CommandContext(ctx, "ip", "netns", "pids", l.namespace(i)).Output()
+	if err != nil {
+		return fmt.Errorf("processes of host %d: %w", i, err)
+	}
+	for _, word := range strings.Fields(string(out)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return fmt.Errorf("processes of host %d: %w", i, err)
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("end process %d of host %d: %w", pid, i, err)
+		}
+	}
+	return nil
 }
 
 // Close removes the hosts. Processes on them must have ended.

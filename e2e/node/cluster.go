@@ -27,8 +27,11 @@ type ClusterOptions struct {
 	Port int
 	// API also listens for people and programs, with TLS, on each host at this port; 0: it does not.
 	API int
-	// Config is added to every node's configuration: targets. Default: one of each embedded driver.
+	// Config is added to every node's configuration: targets. ADDRESS in it is the node's IP address. Default:
+	// one of each embedded driver.
 	Config string
+	// NodeConfig is added to the configuration of node i, from 1, instead of Config. nil: Config.
+	NodeConfig func(i int) string
 	// Member is added to the cluster block: node_grace = "2s".
 	Member string
 	// Wrap changes the command line of node i: to run it in a network namespace. nil: as it is.
@@ -130,7 +133,11 @@ func (c *Cluster) add(ctx context.Context, i int) error {
 	if c.options.API != 0 {
 		api = fmt.Sprintf("api {\n  listen = \"%s:%d\"\n}\n", c.options.Host(i), c.options.API)
 	}
-	text := fmt.Sprintf("node {\n  name = %q\n}\ncluster {\n  name   = \"test\"\n  listen = %q\n  %s\n}\n%s%s\n", name, address, c.options.Member, api, c.options.Config)
+	targets := c.options.Config
+	if c.options.NodeConfig != nil {
+		targets = c.options.NodeConfig(i)
+	}
+	text := fmt.Sprintf("node {\n  name = %q\n}\ncluster {\n  name   = \"test\"\n  listen = %q\n  %s\n}\n%s%s\n", name, address, c.options.Member, api, strings.ReplaceAll(targets, "ADDRESS", c.options.Host(i)))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type Node struct {
 	FirstAnswer time.Duration
 
 	member  bool // it has been ready before
+	anyhow  bool // an answer is enough
 	process *exec.Cmd
 	ended   chan error // gets the process's end once
 }
@@ -106,7 +107,7 @@ func (n *Node) awaitReady(ctx context.Context, began time.Time) error {
 		if err == nil && n.FirstAnswer == 0 {
 			n.FirstAnswer = time.Since(began)
 		}
-		if err == nil && (health.Ready || n.options.waits && !n.member && strings.Contains(health.Waiting, "cluster join")) {
+		if err == nil && (health.Ready || n.anyhow || n.options.waits && !n.member && strings.Contains(health.Waiting, "cluster join")) {
 			n.member = health.Ready
 			return nil
 		}
@@ -119,6 +120,14 @@ func (n *Node) awaitReady(ctx context.Context, began time.Time) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// StartAgain runs instard again and returns when it answers, ready or not: without a quorum no node is.
+func (n *Node) StartAgain(ctx context.Context) error {
+	n.options.waits = true
+	n.anyhow = true
+	defer func() { n.anyhow = false }()
+	return n.Start(ctx)
 }
 
 // AwaitReady waits until the node has caught up and takes writes.
