@@ -55,7 +55,10 @@ func New(ctx context.Context) (*Balancer, error) {
 	if err := os.WriteFile(filepath.Join(dir, "haproxy.cfg"), []byte(config), 0o644); err != nil {
 		return nil, err
 	}
-	return b, b.Start(ctx)
+	if err := b.Start(ctx); err != nil {
+		return b, err
+	}
+	return b, nil
 }
 
 // Dir is a directory that goes with the balancer.
@@ -98,12 +101,11 @@ func (b *Balancer) Start(ctx context.Context) error {
 		_ = p.Wait() // its end is wanted
 		close(ended)
 	}(b.process, b.ended)
-	_, err := b.awaitWorker(ctx, nil)
-	return err
+	return b.awaitWorker(ctx, nil)
 }
 
 // awaitWorker waits for a present worker that is none of those.
-func (b *Balancer) awaitWorker(ctx context.Context, but []socket.Worker) (socket.Worker, error) {
+func (b *Balancer) awaitWorker(ctx context.Context, but []socket.Worker) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -114,13 +116,13 @@ func (b *Balancer) awaitWorker(ctx context.Context, but []socket.Worker) (socket
 		if w, ok := procs.Current(); err == nil && ok && !slices.ContainsFunc(but, func(o socket.Worker) bool { return o.PID == w.PID }) {
 			// HAProxy 3.1 and later list it before it has read its configuration.
 			if _, err := master.Ask(ctx, w.PID, "show info"); err == nil {
-				return w, nil
+				return nil
 			}
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return socket.Worker{}, fmt.Errorf("HAProxy has no new worker: %w\n%s", ctx.Err(), b.Log())
+			return fmt.Errorf("HAProxy has no new worker: %w\n%s", ctx.Err(), b.Log())
 		}
 	}
 }
@@ -143,8 +145,7 @@ func (b *Balancer) Reload(ctx context.Context) error {
 	if err := b.process.Process.Signal(syscall.SIGUSR2); err != nil {
 		return err
 	}
-	_, err = b.awaitWorker(ctx, before.Workers)
-	return err
+	return b.awaitWorker(ctx, before.Workers)
 }
 
 // Close ends HAProxy and removes its files.

@@ -60,7 +60,7 @@ func newStage(ctx context.Context) (*stage, error) {
 	}
 	for revision := range revisions {
 		for n := range instances {
-			address, err := s.startShop(revision + 1)
+			address, err := s.startShop(ctx, revision+1)
 			if err != nil {
 				return s, err
 			}
@@ -77,11 +77,14 @@ func newStage(ctx context.Context) (*stage, error) {
 	if err := s.startPlane(ctx, "haproxy", map[string]any{"master_socket": b.Socket(), "directory": b.Directory()}); err != nil {
 		return s, err
 	}
-	return s, s.startPlane(ctx, "proxy", nil)
+	if err := s.startPlane(ctx, "proxy", nil); err != nil {
+		return s, err
+	}
+	return s, nil
 }
 
 // startShop runs one instance and waits until it listens.
-func (s *stage) startShop(revision int) (string, error) {
+func (s *stage) startShop(ctx context.Context, revision int) (string, error) {
 	address, err := node.FreeAddress()
 	if err != nil {
 		return "", err
@@ -97,7 +100,7 @@ func (s *stage) startShop(revision int) (string, error) {
 		return nil
 	})
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", address); err == nil {
+		if conn, err := new(net.Dialer).DialContext(ctx, "tcp", address); err == nil {
 			return address, conn.Close()
 		}
 	}

@@ -98,7 +98,7 @@ func (d *Driver) Configure(ctx context.Context, req sdk.ConfigureRequest) error 
 	d.target.Store(t)
 	first, cancel := context.WithTimeout(ctx, firstPatience)
 	defer cancel()
-	d.noteHealth(d.converge(first))
+	_ = d.noteHealth(d.converge(first)) // it is the target's health, and nothing more
 	d.keeping.Do(func() { d.kept.Go(d.keep) })
 	return nil
 }

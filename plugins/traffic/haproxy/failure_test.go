@@ -2,6 +2,7 @@ package haproxy_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -362,7 +363,7 @@ func TestMissing(t *testing.T) {
 				t.Errorf("with %v the target is healthy", more)
 			}
 			return enough
-		}); err != enough {
+		}); !errors.Is(err, enough) {
 			t.Error(err)
 		}
 		return text

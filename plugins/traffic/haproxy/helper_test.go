@@ -29,16 +29,16 @@ type balancer struct {
 // startBalancer runs HAProxy with nothing but an admin's part.
 func startBalancer(t sdktest.T) *balancer {
 	t.Helper()
-	real, err := haproxybalancer.New(t.Context())
+	running, err := haproxybalancer.New(t.Context())
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	b := &balancer{T: t, Balancer: real, state: filepath.Join(real.Dir(), "state")}
+	b := &balancer{T: t, Balancer: running, state: filepath.Join(running.Dir(), "state")}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("HAProxy says:\n%s", real.Log())
+			t.Logf("HAProxy says:\n%s", running.Log())
 		}
-		if err := real.Close(); err != nil {
+		if err := running.Close(); err != nil {
 			t.Errorf("%v", err)
 		}
 	})

@@ -53,7 +53,7 @@ func (d *Driver) look() {
 		return // the driver ends, or another one is busy
 	}
 	defer unlock()
-	d.noteHealth(d.converge(ctx))
+	_ = d.noteHealth(d.converge(ctx)) // it is the target's health, and tried again
 }
 
 // settle frees slots whose endpoints have no requests any more, and ends requests at their deadline.

@@ -53,7 +53,7 @@ func (p plane) ask(ctx context.Context, commands ...string) ([]string, error) {
 
 // loaded says whether the worker has the configuration with the given marker, and whether it has any of
 // this driver's.
-func (p plane) loaded(ctx context.Context, marker string) (this, any bool, err error) {
+func (p plane) loaded(ctx context.Context, marker string) (this, other bool, err error) {
 	answers, err := p.ask(ctx, "show backend", "show cli level")
 	if err != nil {
 		return false, false, err
@@ -64,9 +64,9 @@ func (p plane) loaded(ctx context.Context, marker string) (this, any bool, err e
 	for name := range strings.Lines(answers[0]) {
 		name = strings.TrimSpace(name)
 		this = this || name == marker
-		any = any || layout.Marks(name)
+		other = other || layout.Marks(name)
 	}
-	return this, any, nil
+	return this, other, nil
 }
 
 func (t *target) mapFile() string { return filepath.Join(t.settings.Directory, layout.MapFile) }

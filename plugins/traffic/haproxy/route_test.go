@@ -277,7 +277,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	if res.StatusCode != 200 || res.ProtoMajor != 2 {
+	if res.StatusCode != http.StatusOK || res.ProtoMajor != 2 {
 		t.Errorf("%s %s, want 200 over HTTP/2", res.Proto, res.Status)
 	}
 	r = next(r, pool(2, 1, blue))

@@ -127,7 +127,10 @@ func decodeTarget(config json.RawMessage) (*target, error) {
 		}
 		t.settings.Binds[address] = strings.TrimSpace(parameters)
 	}
-	return t, t.durations()
+	if err := t.durations(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func (t *target) durations() error {

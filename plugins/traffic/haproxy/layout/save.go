@@ -45,30 +45,24 @@ func Save(dir string, s State) error {
 }
 
 // WriteFile replaces a file so that, whatever happens, the path has the old content or the new.
-func WriteFile(path string, data []byte, mode fs.FileMode) (err error) {
+func WriteFile(path string, data []byte, mode fs.FileMode) error {
 	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = file.Close()
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if _, err = file.Write(data); err != nil {
-		return err
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Chmod(mode)
 	}
-	if err = file.Chmod(mode); err != nil {
-		return err
+	if err == nil {
+		err = file.Sync()
 	}
-	if err = file.Sync(); err != nil {
-		return err
+	err = errors.Join(err, file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
 	}
-	if err = file.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(file.Name(), path); err != nil {
+	if err != nil {
+		_ = os.Remove(file.Name()) // the error that counts is the first
 		return err
 	}
 	return syncDir(filepath.Dir(path))
