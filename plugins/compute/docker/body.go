@@ -53,7 +53,8 @@ func (t *target) plan(spec sdk.InstanceSpec) (plan, error) {
 	if spec.Resources.CPU > 0 && spec.Resources.CPU < minCPU {
 		return p, sdk.InvalidConfig("resources.cpu", "%d is under the engine's least limit, %d thousandths of a core", spec.Resources.CPU, minCPU)
 	}
-	return p, t.describe(&p, settings, at)
+	err = t.describe(&p, settings, at)
+	return p, err
 }
 
 // describe puts together the request for the container.

@@ -3,7 +3,6 @@ package docker
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -117,7 +116,7 @@ func (f tlsFiles) config() (*tls.Config, error) {
 const connections = 32
 
 // dial makes a client. It does not connect yet.
-func (e endpoint) dial() (*client.Client, error) {
+func (e *endpoint) dial() (*client.Client, error) {
 	transport := &http.Transport{
 		MaxIdleConns: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: 30 * time.Second,
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -142,7 +141,7 @@ func (e endpoint) dial() (*client.Client, error) {
 }
 
 // same reports whether two configurations lead to the same engine in the same way.
-func (e endpoint) same(other endpoint) bool { return e.url == other.url && e.files == other.files }
+func (e *endpoint) same(other endpoint) bool { return e.url == other.url && e.files == other.files }
 
 // allows reports whether a service may choose the network.
 func (c targetConfig) allows(name string) bool {
@@ -156,5 +155,3 @@ func (c targetConfig) allows(name string) bool {
 func (c targetConfig) grants(name capability) bool {
 	return engineCapabilities[name] || slices.Contains(c.AllowedCapabilities, name)
 }
-
-func (e endpoint) String() string { return fmt.Sprintf("the engine at %s", e.url) }

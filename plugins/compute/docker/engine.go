@@ -95,7 +95,7 @@ func (e *engine) explain(ctx context.Context, what string, err error) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
-		return sdk.Unavailable(retryAfter, "%s: %s does not answer", what, e.at())
+		return sdk.Unavailable(retryAfter, "%s: the engine at %s does not answer", what, e.at().url)
 	case cerrdefs.IsNotFound(err):
 		return sdk.NotFound("%s: %w", what, err)
 	case cerrdefs.IsConflict(err):
@@ -108,5 +108,5 @@ func (e *engine) explain(ctx context.Context, what string, err error) error {
 		return &sdk.Error{Code: sdk.CodeInternal, Message: what + ": " + err.Error(), Err: err}
 	}
 	// What is left are failed connections, answers that were cut off, and an engine that is ending.
-	return sdk.Unavailable(retryAfter, "%s: %s cannot be reached: %w", what, e.at(), err)
+	return sdk.Unavailable(retryAfter, "%s: the engine at %s cannot be reached: %w", what, e.at().url, err)
 }

@@ -34,7 +34,7 @@ func (t *target) follow() {
 	for t.life.Err() == nil {
 		began := time.Now()
 		last, err := t.followOnce(since)
-		if up, _, _, _ := t.link.state(); up {
+		if t.link.state().up {
 			t.noteFollowed(last)
 		}
 		if t.life.Err() != nil {

@@ -28,11 +28,17 @@ func (l *link) set(err error) {
 	l.changed = make(chan struct{})
 }
 
-// state returns why events are not followed, and a channel that is closed at the next change.
-func (l *link) state() (up, tried bool, err error, changed <-chan struct{}) { //nolint:revive // the error is a value here
+// linkState is what is known at one moment.
+type linkState struct {
+	up, tried bool
+	err       error           // why it is down
+	changed   <-chan struct{} // closed at the next change
+}
+
+func (l *link) state() linkState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up, l.tried, l.err, l.changed
+	return linkState{l.up, l.tried, l.err, l.changed}
 }
 
 // poke makes a link that is down try again now.
@@ -47,15 +53,15 @@ func (l *link) poke() {
 func (l *link) await(ctx context.Context) error {
 	l.poke()
 	for {
-		up, tried, err, changed := l.state()
+		now := l.state()
 		switch {
-		case up:
+		case now.up:
 			return nil
-		case tried:
-			return sdk.Unavailable(retryAfter, "%w", err)
+		case now.tried:
+			return sdk.Unavailable(retryAfter, "%w", now.err)
 		}
 		select {
-		case <-changed:
+		case <-now.changed:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -64,7 +70,7 @@ func (l *link) await(ctx context.Context) error {
 
 // nudge makes a link that is down try again now, because the engine has answered.
 func (l *link) nudge() {
-	if up, _, _, _ := l.state(); !up {
+	if !l.state().up {
 		l.poke()
 	}
 }

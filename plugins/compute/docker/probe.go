@@ -28,7 +28,7 @@ func (d *Driver) Probe(ctx context.Context, report func(sdk.Health) error) error
 	defer ticker.Stop()
 	var last sdk.Health
 	for first := true; ; first = false {
-		_, _, _, changed := t.link.state()
+		link := t.link.state()
 		now := t.health(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -42,7 +42,7 @@ func (d *Driver) Probe(ctx context.Context, report func(sdk.Health) error) error
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-changed:
+		case <-link.changed:
 		case <-ticker.C:
 		}
 	}

@@ -132,10 +132,13 @@ func (r *refresher) later(ctx context.Context, ids []string) {
 // refresh reads one container and publishes it if it is not what it was.
 func (t *target) refresh(ctx context.Context, container string) error {
 	c, err := t.inspect(ctx, container)
-	if err != nil && sdk.CodeOf(err) != sdk.CodeNotFound {
+	switch {
+	case sdk.CodeOf(err) == sdk.CodeNotFound:
+		t.publishGone(container)
+		return nil
+	case err != nil:
 		return err
-	}
-	if err != nil || !t.isOurs(c.ID, c.Name, c.Config.Labels) {
+	case !t.isOurs(c.ID, c.Name, c.Config.Labels):
 		t.publishGone(container)
 		return nil
 	}

@@ -95,9 +95,6 @@ func (r *rig) pin(source string) sdk.Artifact {
 // waits is a workload that runs until it is asked to end.
 const waits = `{"entrypoint": ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]}`
 
-// serves is a workload that answers HTTP with the name of its instance.
-const serves = `{"command": ["sh", "-c", "echo $INSTAR_INSTANCE >/tmp/index.html; trap 'exit 0' TERM; httpd -f -p $INSTAR_PORT_HTTP -h /tmp & wait"]}`
-
 // spec is an instance with a new id.
 func (r *rig) spec(config string) sdk.InstanceSpec {
 	r.Helper()

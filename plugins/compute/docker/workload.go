@@ -157,7 +157,7 @@ func choosePort(first string, local netip.Addr, taken map[int]string, next *int)
 	if !local.IsValid() {
 		return 0, sdk.InvalidConfig("networks", "in the network of another machine, every port needs a number")
 	}
-	listener, err := net.Listen("tcp", netip.AddrPortFrom(local, 0).String()) //nolint:noctx // it does not wait
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(local, 0).String())
 	if err != nil {
 		return 0, sdk.Unavailable(retryAfter, "no free port on %s: %w", local, err)
 	}

@@ -73,7 +73,8 @@ func start(ctx context.Context, e *Engine) (_ *Engine, err error) {
 	if e.API, err = client.New(client.WithHost(e.Endpoint)); err != nil {
 		return nil, err
 	}
-	return e, e.Run(ctx)
+	err = e.Run(ctx)
+	return e, err
 }
 
 // Run starts dockerd again after Kill or Terminate, with further options for this run, and returns when it
@@ -104,7 +105,7 @@ func (e *Engine) Run(ctx context.Context, options ...string) error {
 		}
 	}
 	args = slices.Concat([]string{"--net=" + e.net.file()}, args, options)
-	cmd := exec.Command("nsenter", args...) //nolint:noctx // it outlives the call
+	cmd := exec.Command("nsenter", args...)
 	cmd.Env = append(os.Environ(), "CONTAINERS_CONF="+filepath.Join(e.Dir, "containers.conf"))
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

@@ -46,7 +46,7 @@ func (e *Engine) StartRegistry(ctx context.Context, credentials bool) (_ *Regist
 	if err != nil {
 		return nil, err
 	}
-	free, err := net.Listen("tcp", e.Gateway+":0") //nolint:noctx // it does not wait
+	free, err := net.Listen("tcp", e.Gateway+":0")
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +75,13 @@ func (e *Engine) StartRegistry(ctx context.Context, credentials bool) (_ *Regist
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	r.cmd = exec.Command("docker-registry", "serve", file) //nolint:noctx // it ends with Stop
+	r.cmd = exec.Command("docker-registry", "serve", file)
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() { _ = r.cmd.Wait(); close(r.ended) }()
-	return r, r.await(ctx)
+	err = r.await(ctx)
+	return r, err
 }
 
 func (r *Registry) await(ctx context.Context) error {
