@@ -35,12 +35,13 @@ type Capability string
 
 // The capabilities that the daemon asks about.
 const (
-	CapLogs  Capability = "logs"  // compute: Logs works
-	CapUsage Capability = "usage" // compute: Usage works
-	CapHold  Capability = "hold"  // traffic: Hold and Release work
-	CapHTTP  Capability = "http"  // traffic: HTTP listeners
-	CapTCP   Capability = "tcp"   // traffic: TCP listeners
-	CapTLS   Capability = "tls"   // traffic: terminates TLS
+	CapLogs      Capability = "logs"      // compute: Logs works
+	CapUsage     Capability = "usage"     // compute: Usage works
+	CapArtifacts Capability = "artifacts" // compute: it is an ArtifactKeeper
+	CapHold      Capability = "hold"      // traffic: Hold and Release work
+	CapHTTP      Capability = "http"      // traffic: HTTP listeners
+	CapTCP       Capability = "tcp"       // traffic: TCP listeners
+	CapTLS       Capability = "tls"       // traffic: terminates TLS
 )
 
 // Driver is what all kinds have in common.

@@ -2,6 +2,7 @@ package driverhost
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/instarhq/instar/sdk"
@@ -66,6 +67,36 @@ func (c *computeClient) Usage(ctx context.Context, interval time.Duration, repor
 
 func (c *computeClient) Prune(ctx context.Context, keep []string) (int64, error) {
 	return call(ctx, c.t, "Prune", workCall, func(ctx context.Context, d sdk.Compute) (int64, error) { return d.Prune(ctx, keep) })
+}
+
+// Every client is a keeper; a driver that is none answers Unsupported.
+var _ sdk.ArtifactKeeper = (*computeClient)(nil)
+
+func (c *computeClient) ExportArtifact(ctx context.Context, digest string, w io.Writer) error {
+	return run(ctx, c.t, "ExportArtifact", bulkCall, func(ctx context.Context, d sdk.Compute) error {
+		keeper, err := keeperOf(c.t, d)
+		if err != nil {
+			return err
+		}
+		return keeper.ExportArtifact(ctx, digest, w)
+	})
+}
+
+func (c *computeClient) ImportArtifact(ctx context.Context, digest string, r io.Reader) error {
+	return run(ctx, c.t, "ImportArtifact", bulkCall, func(ctx context.Context, d sdk.Compute) error {
+		keeper, err := keeperOf(c.t, d)
+		if err != nil {
+			return err
+		}
+		return keeper.ImportArtifact(ctx, digest, r)
+	})
+}
+
+func keeperOf(t *target, d sdk.Compute) (sdk.ArtifactKeeper, error) {
+	if keeper, ok := d.(sdk.ArtifactKeeper); ok {
+		return keeper, nil
+	}
+	return nil, sdk.Unsupported("%s cannot export and import artifacts", t.key)
 }
 
 type trafficClient struct{ driverClient }

@@ -43,7 +43,7 @@ func ComputeChecks(open func(T) ComputeFixture) []Check {
 		f := open(t)
 		return f.Driver, f.Configure
 	})
-	for _, group := range [][]computeCheck{computeArtifacts, computeCreate, computeDestroy, computeRead, computeStreams, computeLimits} {
+	for _, group := range [][]computeCheck{computeArtifacts, computeKeep, computeCreate, computeDestroy, computeRead, computeStreams, computeLimits} {
 		for _, c := range group {
 			checks = append(checks, Check{c.name, func(t T) {
 				r := &computeRun{T: t, ComputeFixture: open(t)}

@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/instarhq/instar/plugins/compute/process/artifact"
@@ -39,6 +40,34 @@ func (t *target) tree(ctx context.Context, a sdk.Artifact) (artifact.Tree, error
 		return artifact.Tree{}, nil
 	}
 	return t.store.Tree(ctx, artifact.Ref(a), nil)
+}
+
+// ExportArtifact implements sdk.ArtifactKeeper.
+func (d *Driver) ExportArtifact(ctx context.Context, digest string, w io.Writer) error {
+	t, err := d.bound()
+	if err != nil {
+		return err
+	}
+	ctx, done, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return t.store.Export(ctx, digest, w)
+}
+
+// ImportArtifact implements sdk.ArtifactKeeper.
+func (d *Driver) ImportArtifact(ctx context.Context, digest string, r io.Reader) error {
+	t, err := d.bound()
+	if err != nil {
+		return err
+	}
+	ctx, done, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return t.store.Import(ctx, digest, r)
 }
 
 func (t *target) prune(keep []string) (int64, error) {

@@ -20,7 +20,10 @@ type Driver struct {
 	target *target
 }
 
-var _ sdk.Compute = (*Driver)(nil)
+var (
+	_ sdk.Compute        = (*Driver)(nil)
+	_ sdk.ArtifactKeeper = (*Driver)(nil)
+)
 
 // New returns a driver that is not bound to a target yet.
 func New() *Driver { return &Driver{} }
@@ -29,7 +32,7 @@ func New() *Driver { return &Driver{} }
 func (d *Driver) Describe(context.Context) (sdk.Description, error) {
 	return sdk.Description{
 		Name: "process", Version: version, Kind: sdk.KindCompute, Scope: sdk.ScopeNode, Doc: doc,
-		Capabilities: []sdk.Capability{sdk.CapLogs, sdk.CapUsage},
+		Capabilities: []sdk.Capability{sdk.CapLogs, sdk.CapUsage, sdk.CapArtifacts},
 		Target:       targetSchema, Workload: workloadSchema,
 	}, nil
 }

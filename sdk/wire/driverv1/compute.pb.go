@@ -1552,6 +1552,185 @@ func (x *PruneResponse) GetFreed() int64 {
 	return 0
 }
 
+type ExportArtifactRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "sha256:…", as Resolve has pinned it.
+	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportArtifactRequest) Reset() {
+	*x = ExportArtifactRequest{}
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportArtifactRequest) ProtoMessage() {}
+
+func (x *ExportArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportArtifactRequest.ProtoReflect.Descriptor instead.
+func (*ExportArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_instar_driver_v1_compute_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ExportArtifactRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+// ExportArtifactResponse is the next part of the artifact.
+type ExportArtifactResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportArtifactResponse) Reset() {
+	*x = ExportArtifactResponse{}
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportArtifactResponse) ProtoMessage() {}
+
+func (x *ExportArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportArtifactResponse.ProtoReflect.Descriptor instead.
+func (*ExportArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_instar_driver_v1_compute_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ExportArtifactResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// ImportArtifactRequest is the next part of the artifact; the first one says which.
+type ImportArtifactRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportArtifactRequest) Reset() {
+	*x = ImportArtifactRequest{}
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportArtifactRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportArtifactRequest) ProtoMessage() {}
+
+func (x *ImportArtifactRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportArtifactRequest.ProtoReflect.Descriptor instead.
+func (*ImportArtifactRequest) Descriptor() ([]byte, []int) {
+	return file_instar_driver_v1_compute_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ImportArtifactRequest) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *ImportArtifactRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+type ImportArtifactResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportArtifactResponse) Reset() {
+	*x = ImportArtifactResponse{}
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportArtifactResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportArtifactResponse) ProtoMessage() {}
+
+func (x *ImportArtifactResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_instar_driver_v1_compute_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportArtifactResponse.ProtoReflect.Descriptor instead.
+func (*ImportArtifactResponse) Descriptor() ([]byte, []int) {
+	return file_instar_driver_v1_compute_proto_rawDescGZIP(), []int{29}
+}
+
 var File_instar_driver_v1_compute_proto protoreflect.FileDescriptor
 
 const file_instar_driver_v1_compute_proto_rawDesc = "" +
@@ -1658,13 +1837,21 @@ const file_instar_driver_v1_compute_proto_rawDesc = "" +
 	"\fPruneRequest\x12\x12\n" +
 	"\x04keep\x18\x01 \x03(\tR\x04keep\"%\n" +
 	"\rPruneResponse\x12\x14\n" +
-	"\x05freed\x18\x01 \x01(\x03R\x05freed*\xa1\x01\n" +
+	"\x05freed\x18\x01 \x01(\x03R\x05freed\"/\n" +
+	"\x15ExportArtifactRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\",\n" +
+	"\x16ExportArtifactResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"C\n" +
+	"\x15ImportArtifactRequest\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"\x18\n" +
+	"\x16ImportArtifactResponse*\xa1\x01\n" +
 	"\rInstanceState\x12\x1e\n" +
 	"\x1aINSTANCE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17INSTANCE_STATE_CREATING\x10\x01\x12\x1a\n" +
 	"\x16INSTANCE_STATE_RUNNING\x10\x02\x12\x19\n" +
 	"\x15INSTANCE_STATE_EXITED\x10\x03\x12\x1c\n" +
-	"\x18INSTANCE_STATE_DESTROYED\x10\x042\x8b\x06\n" +
+	"\x18INSTANCE_STATE_DESTROYED\x10\x042\xd9\a\n" +
 	"\x0eComputeService\x12N\n" +
 	"\aResolve\x12 .instar.driver.v1.ResolveRequest\x1a!.instar.driver.v1.ResolveResponse\x12J\n" +
 	"\x05Fetch\x12\x1e.instar.driver.v1.FetchRequest\x1a\x1f.instar.driver.v1.FetchResponse0\x01\x12K\n" +
@@ -1675,7 +1862,9 @@ const file_instar_driver_v1_compute_proto_rawDesc = "" +
 	"\x05Watch\x12\x1e.instar.driver.v1.WatchRequest\x1a\x1f.instar.driver.v1.WatchResponse0\x01\x12G\n" +
 	"\x04Logs\x12\x1d.instar.driver.v1.LogsRequest\x1a\x1e.instar.driver.v1.LogsResponse0\x01\x12J\n" +
 	"\x05Usage\x12\x1e.instar.driver.v1.UsageRequest\x1a\x1f.instar.driver.v1.UsageResponse0\x01\x12H\n" +
-	"\x05Prune\x12\x1e.instar.driver.v1.PruneRequest\x1a\x1f.instar.driver.v1.PruneResponseB7Z5github.com/instarhq/instar/sdk/wire/driverv1;driverv1b\x06proto3"
+	"\x05Prune\x12\x1e.instar.driver.v1.PruneRequest\x1a\x1f.instar.driver.v1.PruneResponse\x12e\n" +
+	"\x0eExportArtifact\x12'.instar.driver.v1.ExportArtifactRequest\x1a(.instar.driver.v1.ExportArtifactResponse0\x01\x12e\n" +
+	"\x0eImportArtifact\x12'.instar.driver.v1.ImportArtifactRequest\x1a(.instar.driver.v1.ImportArtifactResponse(\x01B7Z5github.com/instarhq/instar/sdk/wire/driverv1;driverv1b\x06proto3"
 
 var (
 	file_instar_driver_v1_compute_proto_rawDescOnce sync.Once
@@ -1690,65 +1879,69 @@ func file_instar_driver_v1_compute_proto_rawDescGZIP() []byte {
 }
 
 var file_instar_driver_v1_compute_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_instar_driver_v1_compute_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_instar_driver_v1_compute_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_instar_driver_v1_compute_proto_goTypes = []any{
-	(InstanceState)(0),            // 0: instar.driver.v1.InstanceState
-	(*Artifact)(nil),              // 1: instar.driver.v1.Artifact
-	(*Port)(nil),                  // 2: instar.driver.v1.Port
-	(*Mount)(nil),                 // 3: instar.driver.v1.Mount
-	(*Exit)(nil),                  // 4: instar.driver.v1.Exit
-	(*Instance)(nil),              // 5: instar.driver.v1.Instance
-	(*ResolveRequest)(nil),        // 6: instar.driver.v1.ResolveRequest
-	(*ResolveResponse)(nil),       // 7: instar.driver.v1.ResolveResponse
-	(*FetchRequest)(nil),          // 8: instar.driver.v1.FetchRequest
-	(*FetchResponse)(nil),         // 9: instar.driver.v1.FetchResponse
-	(*CreateRequest)(nil),         // 10: instar.driver.v1.CreateRequest
-	(*CreateResponse)(nil),        // 11: instar.driver.v1.CreateResponse
-	(*DestroyRequest)(nil),        // 12: instar.driver.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 13: instar.driver.v1.DestroyResponse
-	(*InspectRequest)(nil),        // 14: instar.driver.v1.InspectRequest
-	(*InspectResponse)(nil),       // 15: instar.driver.v1.InspectResponse
-	(*ListRequest)(nil),           // 16: instar.driver.v1.ListRequest
-	(*ListResponse)(nil),          // 17: instar.driver.v1.ListResponse
-	(*WatchRequest)(nil),          // 18: instar.driver.v1.WatchRequest
-	(*WatchResponse)(nil),         // 19: instar.driver.v1.WatchResponse
-	(*LogsRequest)(nil),           // 20: instar.driver.v1.LogsRequest
-	(*LogsResponse)(nil),          // 21: instar.driver.v1.LogsResponse
-	(*UsageRequest)(nil),          // 22: instar.driver.v1.UsageRequest
-	(*UsageResponse)(nil),         // 23: instar.driver.v1.UsageResponse
-	(*UsageSample)(nil),           // 24: instar.driver.v1.UsageSample
-	(*PruneRequest)(nil),          // 25: instar.driver.v1.PruneRequest
-	(*PruneResponse)(nil),         // 26: instar.driver.v1.PruneResponse
-	nil,                           // 27: instar.driver.v1.Instance.AddressesEntry
-	nil,                           // 28: instar.driver.v1.CreateRequest.EnvEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*Resources)(nil),             // 30: instar.driver.v1.Resources
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(InstanceState)(0),             // 0: instar.driver.v1.InstanceState
+	(*Artifact)(nil),               // 1: instar.driver.v1.Artifact
+	(*Port)(nil),                   // 2: instar.driver.v1.Port
+	(*Mount)(nil),                  // 3: instar.driver.v1.Mount
+	(*Exit)(nil),                   // 4: instar.driver.v1.Exit
+	(*Instance)(nil),               // 5: instar.driver.v1.Instance
+	(*ResolveRequest)(nil),         // 6: instar.driver.v1.ResolveRequest
+	(*ResolveResponse)(nil),        // 7: instar.driver.v1.ResolveResponse
+	(*FetchRequest)(nil),           // 8: instar.driver.v1.FetchRequest
+	(*FetchResponse)(nil),          // 9: instar.driver.v1.FetchResponse
+	(*CreateRequest)(nil),          // 10: instar.driver.v1.CreateRequest
+	(*CreateResponse)(nil),         // 11: instar.driver.v1.CreateResponse
+	(*DestroyRequest)(nil),         // 12: instar.driver.v1.DestroyRequest
+	(*DestroyResponse)(nil),        // 13: instar.driver.v1.DestroyResponse
+	(*InspectRequest)(nil),         // 14: instar.driver.v1.InspectRequest
+	(*InspectResponse)(nil),        // 15: instar.driver.v1.InspectResponse
+	(*ListRequest)(nil),            // 16: instar.driver.v1.ListRequest
+	(*ListResponse)(nil),           // 17: instar.driver.v1.ListResponse
+	(*WatchRequest)(nil),           // 18: instar.driver.v1.WatchRequest
+	(*WatchResponse)(nil),          // 19: instar.driver.v1.WatchResponse
+	(*LogsRequest)(nil),            // 20: instar.driver.v1.LogsRequest
+	(*LogsResponse)(nil),           // 21: instar.driver.v1.LogsResponse
+	(*UsageRequest)(nil),           // 22: instar.driver.v1.UsageRequest
+	(*UsageResponse)(nil),          // 23: instar.driver.v1.UsageResponse
+	(*UsageSample)(nil),            // 24: instar.driver.v1.UsageSample
+	(*PruneRequest)(nil),           // 25: instar.driver.v1.PruneRequest
+	(*PruneResponse)(nil),          // 26: instar.driver.v1.PruneResponse
+	(*ExportArtifactRequest)(nil),  // 27: instar.driver.v1.ExportArtifactRequest
+	(*ExportArtifactResponse)(nil), // 28: instar.driver.v1.ExportArtifactResponse
+	(*ImportArtifactRequest)(nil),  // 29: instar.driver.v1.ImportArtifactRequest
+	(*ImportArtifactResponse)(nil), // 30: instar.driver.v1.ImportArtifactResponse
+	nil,                            // 31: instar.driver.v1.Instance.AddressesEntry
+	nil,                            // 32: instar.driver.v1.CreateRequest.EnvEntry
+	(*timestamppb.Timestamp)(nil),  // 33: google.protobuf.Timestamp
+	(*Resources)(nil),              // 34: instar.driver.v1.Resources
+	(*durationpb.Duration)(nil),    // 35: google.protobuf.Duration
 }
 var file_instar_driver_v1_compute_proto_depIdxs = []int32{
-	29, // 0: instar.driver.v1.Exit.at:type_name -> google.protobuf.Timestamp
+	33, // 0: instar.driver.v1.Exit.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: instar.driver.v1.Instance.state:type_name -> instar.driver.v1.InstanceState
-	27, // 2: instar.driver.v1.Instance.addresses:type_name -> instar.driver.v1.Instance.AddressesEntry
-	29, // 3: instar.driver.v1.Instance.created:type_name -> google.protobuf.Timestamp
+	31, // 2: instar.driver.v1.Instance.addresses:type_name -> instar.driver.v1.Instance.AddressesEntry
+	33, // 3: instar.driver.v1.Instance.created:type_name -> google.protobuf.Timestamp
 	4,  // 4: instar.driver.v1.Instance.exit:type_name -> instar.driver.v1.Exit
 	1,  // 5: instar.driver.v1.ResolveRequest.artifact:type_name -> instar.driver.v1.Artifact
 	1,  // 6: instar.driver.v1.ResolveResponse.artifact:type_name -> instar.driver.v1.Artifact
 	1,  // 7: instar.driver.v1.FetchRequest.artifact:type_name -> instar.driver.v1.Artifact
 	1,  // 8: instar.driver.v1.CreateRequest.artifact:type_name -> instar.driver.v1.Artifact
-	28, // 9: instar.driver.v1.CreateRequest.env:type_name -> instar.driver.v1.CreateRequest.EnvEntry
+	32, // 9: instar.driver.v1.CreateRequest.env:type_name -> instar.driver.v1.CreateRequest.EnvEntry
 	2,  // 10: instar.driver.v1.CreateRequest.ports:type_name -> instar.driver.v1.Port
-	30, // 11: instar.driver.v1.CreateRequest.resources:type_name -> instar.driver.v1.Resources
+	34, // 11: instar.driver.v1.CreateRequest.resources:type_name -> instar.driver.v1.Resources
 	3,  // 12: instar.driver.v1.CreateRequest.mounts:type_name -> instar.driver.v1.Mount
-	31, // 13: instar.driver.v1.CreateRequest.grace:type_name -> google.protobuf.Duration
+	35, // 13: instar.driver.v1.CreateRequest.grace:type_name -> google.protobuf.Duration
 	5,  // 14: instar.driver.v1.CreateResponse.instance:type_name -> instar.driver.v1.Instance
-	31, // 15: instar.driver.v1.DestroyRequest.grace:type_name -> google.protobuf.Duration
+	35, // 15: instar.driver.v1.DestroyRequest.grace:type_name -> google.protobuf.Duration
 	5,  // 16: instar.driver.v1.InspectResponse.instance:type_name -> instar.driver.v1.Instance
 	5,  // 17: instar.driver.v1.ListResponse.instances:type_name -> instar.driver.v1.Instance
 	5,  // 18: instar.driver.v1.WatchResponse.instance:type_name -> instar.driver.v1.Instance
-	29, // 19: instar.driver.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	31, // 20: instar.driver.v1.UsageRequest.interval:type_name -> google.protobuf.Duration
+	33, // 19: instar.driver.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	35, // 20: instar.driver.v1.UsageRequest.interval:type_name -> google.protobuf.Duration
 	24, // 21: instar.driver.v1.UsageResponse.samples:type_name -> instar.driver.v1.UsageSample
-	29, // 22: instar.driver.v1.UsageSample.at:type_name -> google.protobuf.Timestamp
+	33, // 22: instar.driver.v1.UsageSample.at:type_name -> google.protobuf.Timestamp
 	6,  // 23: instar.driver.v1.ComputeService.Resolve:input_type -> instar.driver.v1.ResolveRequest
 	8,  // 24: instar.driver.v1.ComputeService.Fetch:input_type -> instar.driver.v1.FetchRequest
 	10, // 25: instar.driver.v1.ComputeService.Create:input_type -> instar.driver.v1.CreateRequest
@@ -1759,18 +1952,22 @@ var file_instar_driver_v1_compute_proto_depIdxs = []int32{
 	20, // 30: instar.driver.v1.ComputeService.Logs:input_type -> instar.driver.v1.LogsRequest
 	22, // 31: instar.driver.v1.ComputeService.Usage:input_type -> instar.driver.v1.UsageRequest
 	25, // 32: instar.driver.v1.ComputeService.Prune:input_type -> instar.driver.v1.PruneRequest
-	7,  // 33: instar.driver.v1.ComputeService.Resolve:output_type -> instar.driver.v1.ResolveResponse
-	9,  // 34: instar.driver.v1.ComputeService.Fetch:output_type -> instar.driver.v1.FetchResponse
-	11, // 35: instar.driver.v1.ComputeService.Create:output_type -> instar.driver.v1.CreateResponse
-	13, // 36: instar.driver.v1.ComputeService.Destroy:output_type -> instar.driver.v1.DestroyResponse
-	15, // 37: instar.driver.v1.ComputeService.Inspect:output_type -> instar.driver.v1.InspectResponse
-	17, // 38: instar.driver.v1.ComputeService.List:output_type -> instar.driver.v1.ListResponse
-	19, // 39: instar.driver.v1.ComputeService.Watch:output_type -> instar.driver.v1.WatchResponse
-	21, // 40: instar.driver.v1.ComputeService.Logs:output_type -> instar.driver.v1.LogsResponse
-	23, // 41: instar.driver.v1.ComputeService.Usage:output_type -> instar.driver.v1.UsageResponse
-	26, // 42: instar.driver.v1.ComputeService.Prune:output_type -> instar.driver.v1.PruneResponse
-	33, // [33:43] is the sub-list for method output_type
-	23, // [23:33] is the sub-list for method input_type
+	27, // 33: instar.driver.v1.ComputeService.ExportArtifact:input_type -> instar.driver.v1.ExportArtifactRequest
+	29, // 34: instar.driver.v1.ComputeService.ImportArtifact:input_type -> instar.driver.v1.ImportArtifactRequest
+	7,  // 35: instar.driver.v1.ComputeService.Resolve:output_type -> instar.driver.v1.ResolveResponse
+	9,  // 36: instar.driver.v1.ComputeService.Fetch:output_type -> instar.driver.v1.FetchResponse
+	11, // 37: instar.driver.v1.ComputeService.Create:output_type -> instar.driver.v1.CreateResponse
+	13, // 38: instar.driver.v1.ComputeService.Destroy:output_type -> instar.driver.v1.DestroyResponse
+	15, // 39: instar.driver.v1.ComputeService.Inspect:output_type -> instar.driver.v1.InspectResponse
+	17, // 40: instar.driver.v1.ComputeService.List:output_type -> instar.driver.v1.ListResponse
+	19, // 41: instar.driver.v1.ComputeService.Watch:output_type -> instar.driver.v1.WatchResponse
+	21, // 42: instar.driver.v1.ComputeService.Logs:output_type -> instar.driver.v1.LogsResponse
+	23, // 43: instar.driver.v1.ComputeService.Usage:output_type -> instar.driver.v1.UsageResponse
+	26, // 44: instar.driver.v1.ComputeService.Prune:output_type -> instar.driver.v1.PruneResponse
+	28, // 45: instar.driver.v1.ComputeService.ExportArtifact:output_type -> instar.driver.v1.ExportArtifactResponse
+	30, // 46: instar.driver.v1.ComputeService.ImportArtifact:output_type -> instar.driver.v1.ImportArtifactResponse
+	35, // [35:47] is the sub-list for method output_type
+	23, // [23:35] is the sub-list for method input_type
 	23, // [23:23] is the sub-list for extension type_name
 	23, // [23:23] is the sub-list for extension extendee
 	0,  // [0:23] is the sub-list for field type_name
@@ -1788,7 +1985,7 @@ func file_instar_driver_v1_compute_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_instar_driver_v1_compute_proto_rawDesc), len(file_instar_driver_v1_compute_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

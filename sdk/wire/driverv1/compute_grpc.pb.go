@@ -19,16 +19,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ComputeService_Resolve_FullMethodName = "/instar.driver.v1.ComputeService/Resolve"
-	ComputeService_Fetch_FullMethodName   = "/instar.driver.v1.ComputeService/Fetch"
-	ComputeService_Create_FullMethodName  = "/instar.driver.v1.ComputeService/Create"
-	ComputeService_Destroy_FullMethodName = "/instar.driver.v1.ComputeService/Destroy"
-	ComputeService_Inspect_FullMethodName = "/instar.driver.v1.ComputeService/Inspect"
-	ComputeService_List_FullMethodName    = "/instar.driver.v1.ComputeService/List"
-	ComputeService_Watch_FullMethodName   = "/instar.driver.v1.ComputeService/Watch"
-	ComputeService_Logs_FullMethodName    = "/instar.driver.v1.ComputeService/Logs"
-	ComputeService_Usage_FullMethodName   = "/instar.driver.v1.ComputeService/Usage"
-	ComputeService_Prune_FullMethodName   = "/instar.driver.v1.ComputeService/Prune"
+	ComputeService_Resolve_FullMethodName        = "/instar.driver.v1.ComputeService/Resolve"
+	ComputeService_Fetch_FullMethodName          = "/instar.driver.v1.ComputeService/Fetch"
+	ComputeService_Create_FullMethodName         = "/instar.driver.v1.ComputeService/Create"
+	ComputeService_Destroy_FullMethodName        = "/instar.driver.v1.ComputeService/Destroy"
+	ComputeService_Inspect_FullMethodName        = "/instar.driver.v1.ComputeService/Inspect"
+	ComputeService_List_FullMethodName           = "/instar.driver.v1.ComputeService/List"
+	ComputeService_Watch_FullMethodName          = "/instar.driver.v1.ComputeService/Watch"
+	ComputeService_Logs_FullMethodName           = "/instar.driver.v1.ComputeService/Logs"
+	ComputeService_Usage_FullMethodName          = "/instar.driver.v1.ComputeService/Usage"
+	ComputeService_Prune_FullMethodName          = "/instar.driver.v1.ComputeService/Prune"
+	ComputeService_ExportArtifact_FullMethodName = "/instar.driver.v1.ComputeService/ExportArtifact"
+	ComputeService_ImportArtifact_FullMethodName = "/instar.driver.v1.ComputeService/ImportArtifact"
 )
 
 // ComputeServiceClient is the client API for ComputeService service.
@@ -58,6 +60,12 @@ type ComputeServiceClient interface {
 	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UsageResponse], error)
 	// Prune removes fetched artifacts that nothing keeps or uses.
 	Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (*PruneResponse, error)
+	// ExportArtifact sends an artifact that is ready, in the driver's own form. What came counts only if the
+	// call ends well. Only drivers with the capability "artifacts" have it.
+	ExportArtifact(ctx context.Context, in *ExportArtifactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportArtifactResponse], error)
+	// ImportArtifact takes what ExportArtifact has sent and makes the artifact ready. Only drivers with the
+	// capability "artifacts" have it.
+	ImportArtifact(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportArtifactRequest, ImportArtifactResponse], error)
 }
 
 type computeServiceClient struct {
@@ -204,6 +212,38 @@ func (c *computeServiceClient) Prune(ctx context.Context, in *PruneRequest, opts
 	return out, nil
 }
 
+func (c *computeServiceClient) ExportArtifact(ctx context.Context, in *ExportArtifactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportArtifactResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ComputeService_ServiceDesc.Streams[4], ComputeService_ExportArtifact_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ExportArtifactRequest, ExportArtifactResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ComputeService_ExportArtifactClient = grpc.ServerStreamingClient[ExportArtifactResponse]
+
+func (c *computeServiceClient) ImportArtifact(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportArtifactRequest, ImportArtifactResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ComputeService_ServiceDesc.Streams[5], ComputeService_ImportArtifact_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ImportArtifactRequest, ImportArtifactResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ComputeService_ImportArtifactClient = grpc.ClientStreamingClient[ImportArtifactRequest, ImportArtifactResponse]
+
 // ComputeServiceServer is the server API for ComputeService service.
 // All implementations must embed UnimplementedComputeServiceServer
 // for forward compatibility.
@@ -231,6 +271,12 @@ type ComputeServiceServer interface {
 	Usage(*UsageRequest, grpc.ServerStreamingServer[UsageResponse]) error
 	// Prune removes fetched artifacts that nothing keeps or uses.
 	Prune(context.Context, *PruneRequest) (*PruneResponse, error)
+	// ExportArtifact sends an artifact that is ready, in the driver's own form. What came counts only if the
+	// call ends well. Only drivers with the capability "artifacts" have it.
+	ExportArtifact(*ExportArtifactRequest, grpc.ServerStreamingServer[ExportArtifactResponse]) error
+	// ImportArtifact takes what ExportArtifact has sent and makes the artifact ready. Only drivers with the
+	// capability "artifacts" have it.
+	ImportArtifact(grpc.ClientStreamingServer[ImportArtifactRequest, ImportArtifactResponse]) error
 	mustEmbedUnimplementedComputeServiceServer()
 }
 
@@ -270,6 +316,12 @@ func (UnimplementedComputeServiceServer) Usage(*UsageRequest, grpc.ServerStreami
 }
 func (UnimplementedComputeServiceServer) Prune(context.Context, *PruneRequest) (*PruneResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Prune not implemented")
+}
+func (UnimplementedComputeServiceServer) ExportArtifact(*ExportArtifactRequest, grpc.ServerStreamingServer[ExportArtifactResponse]) error {
+	return status.Error(codes.Unimplemented, "method ExportArtifact not implemented")
+}
+func (UnimplementedComputeServiceServer) ImportArtifact(grpc.ClientStreamingServer[ImportArtifactRequest, ImportArtifactResponse]) error {
+	return status.Error(codes.Unimplemented, "method ImportArtifact not implemented")
 }
 func (UnimplementedComputeServiceServer) mustEmbedUnimplementedComputeServiceServer() {}
 func (UnimplementedComputeServiceServer) testEmbeddedByValue()                        {}
@@ -444,6 +496,24 @@ func _ComputeService_Prune_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ComputeService_ExportArtifact_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ExportArtifactRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ComputeServiceServer).ExportArtifact(m, &grpc.GenericServerStream[ExportArtifactRequest, ExportArtifactResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ComputeService_ExportArtifactServer = grpc.ServerStreamingServer[ExportArtifactResponse]
+
+func _ComputeService_ImportArtifact_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ComputeServiceServer).ImportArtifact(&grpc.GenericServerStream[ImportArtifactRequest, ImportArtifactResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ComputeService_ImportArtifactServer = grpc.ClientStreamingServer[ImportArtifactRequest, ImportArtifactResponse]
+
 // ComputeService_ServiceDesc is the grpc.ServiceDesc for ComputeService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -496,6 +566,16 @@ var ComputeService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Usage",
 			Handler:       _ComputeService_Usage_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "ExportArtifact",
+			Handler:       _ComputeService_ExportArtifact_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ImportArtifact",
+			Handler:       _ComputeService_ImportArtifact_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "instar/driver/v1/compute.proto",

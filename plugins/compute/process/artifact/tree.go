@@ -157,12 +157,17 @@ func (s *Store) verify(ctx context.Context, blob *os.File, digest string, progre
 	if err := copyLimited(ctx, sum, io.NewSectionReader(blob, 0, size), size, Limits{Bytes: size}, progress); err != nil {
 		return err
 	}
-	if got := sum.digest(); got != digest {
-		// Without it, the next try gets it from its source.
-		err := os.Remove(blob.Name())
-		return errors.Join(sdk.Unavailable(0, "%s was damaged on the disk: it has %s now; it has been removed", blob.Name(), got), err)
+	return s.checkBlob(digest, sum.digest())
+}
+
+// checkBlob removes a blob that has another digest than its name says: without it, the next try gets it
+// from its source.
+func (s *Store) checkBlob(digest, got string) error {
+	if got == digest {
+		return nil
 	}
-	return nil
+	blob := s.blob(digest)
+	return errors.Join(sdk.Unavailable(0, "%s was damaged on the disk: it has %s now; it has been removed", blob, got), os.Remove(blob))
 }
 
 // syncFS brings everything below dir to the disk with one call instead of one for each file.
