@@ -21,12 +21,15 @@ func (d *Driver) keep() {
 	defer converge.Stop()
 	drain := time.NewTimer(0)
 	defer drain.Stop()
-	for {
+	for round := 0; ; {
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-converge.C:
-			d.look()
+			// Where there are thousands of slots, looking at all of them each second would be a load.
+			if round++; round%(1+d.store.state().Slots()/500) == 0 {
+				d.look()
+			}
 		case <-d.wake:
 		case <-drain.C:
 		}

@@ -139,7 +139,8 @@ func (p plane) awaitChecks(ctx context.Context, places []place) error {
 	interval := max(p.target.settings.CheckInterval, time.Duration(len(places))*time.Millisecond)
 	ctx, cancel := context.WithTimeoutCause(ctx, 3*interval+2*p.target.settings.ConnectTimeout+2*time.Second, errUnchecked)
 	defer cancel()
-	tick := time.NewTicker(checkPoll)
+	// Thousands of rows must not be read all the time.
+	tick := time.NewTicker(max(checkPoll, time.Duration(len(places))*100*time.Microsecond))
 	defer tick.Stop()
 	for {
 		rows, err := servers(ctx, p.master, p.pid, backendsOf(places)...)

@@ -111,6 +111,16 @@ func (s State) Ordered() []*Route {
 	return routes
 }
 
+// Slots is how many slots there are in all.
+func (s State) Slots() (n int) {
+	for _, r := range s.Routes {
+		for i := range r.Backends {
+			n += len(r.Backends[i].Slots)
+		}
+	}
+	return n
+}
+
 // Leaving says that some endpoint, of any route, is on its way out.
 func (s State) Leaving() bool {
 	if len(s.Gone) > 0 {
