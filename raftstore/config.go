@@ -83,7 +83,7 @@ func (c *Config) complete() error {
 // Raft's figures: what was measured best for fail-over without flapping.
 const (
 	heartbeat       = 500 * time.Millisecond
-	lease           = 250 * time.Millisecond
+	lease           = 450 * time.Millisecond // below heartbeat; a leader that lacks processor time should not step down for it
 	maxAppend       = 64
 	snapshotEvery   = 10 * time.Second
 	snapshotEntries = 1024   // entries after which Raft's log is cut
