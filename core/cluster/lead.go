@@ -78,13 +78,18 @@ func (c *Cluster) takeIn(ctx context.Context, view *state.View, _ core.Cluster, 
 		if m.State != core.MemberActive || indexOf(servers, name) >= 0 {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, stepLimit)
-		defer cancel()
-		if err := c.cfg.Raft.AddNonvoter(ctx, name); err != nil {
+		if err := limited(ctx, name, c.cfg.Raft.AddNonvoter); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// limited makes one change of Raft's configuration, which must not hold up the others for ever.
+func limited(ctx context.Context, node string, change func(context.Context, string) error) error {
+	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	return change(ctx, node)
 }
 
 // letGo takes members that leave out of Raft, then makes them removed ones. In this order: a voter whose
@@ -95,9 +100,7 @@ func (c *Cluster) letGo(ctx context.Context, view *state.View, _ core.Cluster, s
 		if s.Node == c.cfg.Node || (there && m.State == core.MemberActive) {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, stepLimit)
-		defer cancel()
-		if err := c.cfg.Raft.Remove(ctx, s.Node); err != nil {
+		if err := limited(ctx, s.Node, c.cfg.Raft.Remove); err != nil {
 			return fmt.Errorf("%s: %w", s.Node, err)
 		}
 		servers = slices.DeleteFunc(slices.Clone(servers), func(other Server) bool { return other == s })
@@ -164,9 +167,7 @@ func (c *Cluster) promote(ctx context.Context, view *state.View, _ core.Cluster,
 		switch {
 		case !there || m.State != core.MemberActive:
 		case s.Voter && m.Role == core.RoleWorker && s.Node != c.cfg.Node:
-			ctx, cancel := context.WithTimeout(ctx, stepLimit)
-			defer cancel()
-			if err := c.cfg.Raft.Demote(ctx, s.Node); err != nil {
+			if err := limited(ctx, s.Node, c.cfg.Raft.Demote); err != nil {
 				return fmt.Errorf("%s: %w", s.Node, err)
 			}
 		case !s.Voter && m.Role == core.RoleVoter:

@@ -26,11 +26,11 @@ func whoami(m *mesh.Mesh) {
 	})
 }
 
-func ask(t *testing.T, m *mesh.Mesh, node, path string) (string, error) {
+func ask(t *testing.T, m *mesh.Mesh, node string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, mesh.URL(node, path), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, mesh.URL(node, "/whoami"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +51,11 @@ func TestRequestsCarryThePeer(t *testing.T) {
 		from *mesh.Mesh
 		to   string
 	}{{one, "n2"}, {two, "n1"}, {one, "n1"}} {
-		if got, err := ask(t, tt.from, tt.to, "/whoami"); err != nil || got != tt.from.Node() {
+		if got, err := ask(t, tt.from, tt.to); err != nil || got != tt.from.Node() {
 			t.Errorf("%s asked %s: %q, %v", tt.from.Node(), tt.to, got, err)
 		}
 	}
-	if _, err := ask(t, one, "n3", "/whoami"); core.CodeOf(err) != core.CodeUnavailable {
+	if _, err := ask(t, one, "n3"); core.CodeOf(err) != core.CodeUnavailable {
 		t.Errorf("an unknown node: %v", err)
 	}
 }
@@ -105,10 +105,10 @@ func TestForgedCertificates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.trust = a // it does not mind who we are
 			m := n.start("n2", c, mesh.Limits{}, whoami)
-			if got, err := ask(t, m, "n1", "/whoami"); err == nil {
+			if got, err := ask(t, m, "n1"); err == nil {
 				t.Errorf("it was answered %q", got)
 			}
-			if got, err := ask(t, one, "n2", "/whoami"); err == nil {
+			if got, err := ask(t, one, "n2"); err == nil {
 				t.Errorf("it answered %q", got)
 			}
 		})
@@ -152,7 +152,7 @@ func TestRevocationIsLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ask(t, two, "n1", "/whoami"); err != nil {
+	if _, err := ask(t, two, "n1"); err != nil {
 		t.Fatal(err)
 	}
 	a.revoke(credentials)
@@ -160,7 +160,7 @@ func TestRevocationIsLive(t *testing.T) {
 	if !broken(t, incoming) || !broken(t, outgoing) {
 		t.Error("a connection of a revoked certificate goes on")
 	}
-	if got, err := ask(t, two, "n1", "/whoami"); err == nil {
+	if got, err := ask(t, two, "n1"); err == nil {
 		t.Errorf("a revoked node was answered %q", got)
 	}
 	if c, err := one.Dial(t.Context(), "n2", mesh.Raft); err == nil {
@@ -200,7 +200,7 @@ func TestIdleConnectionsHoldNothingUp(t *testing.T) {
 	}
 	for range 20 {
 		two.Client().CloseIdleConnections() // a new connection each
-		if got, err := ask(t, two, "n1", "/whoami"); err != nil || got != "n2" {
+		if got, err := ask(t, two, "n1"); err != nil || got != "n2" {
 			t.Errorf("a member was answered %q, %v", got, err)
 		}
 	}
@@ -243,7 +243,7 @@ func TestOnePeerHasBoundedConnections(t *testing.T) {
 	if c, err := two.Dial(t.Context(), "n1", mesh.Raft); err == nil && !broken(t, c) {
 		t.Error("one connection too many")
 	}
-	if got, err := ask(t, three, "n1", "/whoami"); err != nil || got != "n3" {
+	if got, err := ask(t, three, "n1"); err != nil || got != "n3" {
 		t.Errorf("another node was answered %q, %v", got, err)
 	}
 	for _, c := range held {
@@ -251,7 +251,7 @@ func TestOnePeerHasBoundedConnections(t *testing.T) {
 	}
 	deadline := time.Now().Add(limit)
 	for {
-		got, err := ask(t, two, "n1", "/whoami")
+		got, err := ask(t, two, "n1")
 		if err == nil && got == "n2" {
 			return
 		}
@@ -286,7 +286,7 @@ func TestHangingPeer(t *testing.T) {
 		})
 	}
 	for range 10 {
-		if got, err := ask(t, one, "n3", "/whoami"); err != nil || got != "n1" {
+		if got, err := ask(t, one, "n3"); err != nil || got != "n1" {
 			t.Errorf("beside a hanging peer: %q, %v", got, err)
 		}
 	}
@@ -316,7 +316,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			meshes = append(meshes, m)
 		}
 		for range 5 {
-			if _, err := ask(t, meshes[0], "n2", "/whoami"); err != nil {
+			if _, err := ask(t, meshes[0], "n2"); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := meshes[1].Dial(t.Context(), "n1", mesh.Raft); err != nil {
