@@ -57,6 +57,10 @@ func (s *stage) must(ctx context.Context, args ...string) error {
 func (s *stage) apply(ctx context.Context, variables ...string) (int, error) {
 	args := []string{"apply", "-yes", "examples/shop/shop.hcl", "-var", "listen=" + s.shop, "-var", "bake=3s"}
 	for _, v := range variables {
+		if strings.HasPrefix(v, "-") {
+			args = append(args, v)
+			continue
+		}
 		args = append(args, "-var", v)
 	}
 	return s.instar(ctx, args...)

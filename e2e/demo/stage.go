@@ -12,12 +12,13 @@ import (
 	"github.com/instarhq/instar/e2e/node"
 )
 
-// stage is where the story happens: one instard with a shop on it, and the shop's customers.
+// stage is where the story happens: three nodes with a shop on them, and the shop's customers.
 type stage struct {
 	repository string
 	dir        string // everything that is removed at the end
-	node       *node.Node
-	shop       string // address that the customers use
+	cluster    *node.Cluster
+	node       *node.Node // that the operator speaks to
+	shop       string     // address that the customers use
 	customers  *load.Run
 	began      time.Time
 
@@ -42,12 +43,27 @@ func open(ctx context.Context, bin string) (*stage, error) {
 	s := &stage{repository: repository, dir: dir, began: time.Now()}
 	s.shop, err = node.FreeAddress()
 	if err == nil {
-		s.node, err = node.Start(ctx, node.Options{Bin: bin, DataDir: filepath.Join(dir, "data")})
+		s.cluster, err = node.StartCluster(ctx, node.ClusterOptions{Bin: bin, Dir: dir, Voters: 3, NodeConfig: targets})
 	}
 	if err != nil {
 		return nil, s.close(err)
 	}
+	s.node = s.cluster.Nodes[front]
 	return s, nil
+}
+
+// front is the node that has the proxy. All three are on one machine here, where an address can be listened
+// on once; on machines of their own each has a proxy, and carries the route.
+const front = 0
+
+// targets configures node i: each makes instances, with ports and users of its own because the others are on
+// the same machine.
+func targets(i int) string {
+	config := fmt.Sprintf("compute \"process\" \"local\" {\n  port_range = \"2%d000-2%d999\"\n  uid_range  = \"2031%d00000-2031%d09999\"\n}\n", i, i, i, i)
+	if i == front+1 {
+		config += "traffic \"proxy\" \"local\" {}\n"
+	}
+	return config
 }
 
 // close takes everything down, also after an interrupt, and keeps the daemon's log if something failed.
@@ -57,11 +73,13 @@ func (s *stage) close(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if s.node != nil {
+	if s.cluster != nil {
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "demo: the daemon's last words:\n%s\n", s.node.Log(25))
+			for i, n := range s.cluster.Nodes {
+				fmt.Fprintf(os.Stderr, "demo: the last words of %s:\n%s\n", s.cluster.Names[i], n.Log(25))
+			}
 		}
-		err = errors.Join(err, s.node.Teardown(ctx))
+		err = errors.Join(err, s.cluster.Teardown(ctx))
 	}
 	return errors.Join(err, os.RemoveAll(s.dir))
 }

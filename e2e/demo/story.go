@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/e2e/load"
 )
 
@@ -22,13 +24,19 @@ var story = []struct {
 	{"A version that never becomes healthy", neverHealthy},
 	{"A version that turns bad after it got the customers", turnsBad},
 	{"An instance is ended from outside", endInstance},
-	{"The daemon is killed, and comes back", killDaemon},
+	{"The daemon beside the proxy is killed, and comes back", killDaemon},
+	{"The leader is killed in the middle of a rollout", killLeader},
 	{"A new configuration, the same version", replaceConfig},
 	{"The customers go home; what does the log say?", verifyLog},
 }
 
 func deployFirst(ctx context.Context, s *stage) error {
-	s.say("instard runs as process %d, with its data in %s", s.node.Pid(), s.dir)
+	for i, n := range s.cluster.Nodes {
+		s.say("%s runs as process %d", s.cluster.Names[i], n.Pid())
+	}
+	if err := s.must(ctx, "cluster", "status"); err != nil {
+		return err
+	}
 	return s.deploy(ctx, "version=1")
 }
 
@@ -133,7 +141,7 @@ func killDaemon(ctx context.Context, s *stage) error {
 	if err := s.node.Kill(); err != nil {
 		return err
 	}
-	s.say("SIGKILL to instard; the whole control plane is gone")
+	s.say("SIGKILL to instard on %s; nobody can change its proxy now, which serves all the same", s.cluster.Names[front])
 	if err := s.watch(ctx, 2*time.Second, false); err != nil {
 		return err
 	}
@@ -160,6 +168,58 @@ func killDaemon(ctx context.Context, s *stage) error {
 	}
 	s.say("%d instances, %d restarted", len(after), s.restarted)
 	return nil
+}
+
+// killLeader ends the leader while a revision is on its way, and lets the new one go on.
+func killLeader(ctx context.Context, s *stage) error {
+	if err := s.watch(ctx, pause, true); err != nil {
+		return err
+	}
+	leader, err := s.cluster.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	s.node = s.cluster.Nodes[(leader+1)%len(s.cluster.Nodes)] // the operator needs somebody who answers
+	defer func() { s.node = s.cluster.Nodes[front] }()
+	if code, err := s.apply(ctx, "version=2", "-detach"); err != nil || code != 0 {
+		return errors.Join(err, fmt.Errorf("exit code %d", code))
+	}
+	var r core.Rollout
+	err = await(ctx, "a revision that is verified", func() (bool, error) {
+		view, err := s.service(ctx)
+		if err != nil || view.Rollout == nil {
+			return false, err
+		}
+		r = view.Rollout.Rollout
+		return r.Phase >= core.RolloutVerifying && r.Phase < core.RolloutRetiring, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.cluster.Nodes[leader].Kill(); err != nil {
+		return err
+	}
+	s.say("SIGKILL to instard on %s, the leader, while %s is %s", s.cluster.Names[leader], r.ID(), r.Phase)
+	now, err := s.cluster.Leader(ctx)
+	if err != nil {
+		return err
+	}
+	s.say("%s leads, and goes on", s.cluster.Names[now])
+	if err := s.cluster.Nodes[leader].Start(ctx); err != nil {
+		return err
+	}
+	s.say("%s is back", s.cluster.Names[leader])
+	if err := s.must(ctx, "rollout", "watch", r.ID()); err != nil {
+		return err
+	}
+	view, err := s.service(ctx)
+	if err != nil {
+		return err
+	}
+	if view.Service.Active != r.To {
+		return fmt.Errorf("after the leader's death revision %d has the traffic, %s wanted %d", view.Service.Active, r.ID(), r.To)
+	}
+	return s.must(ctx, "cluster", "status")
 }
 
 // pids returns the process ids of the serving instances by instance id.
