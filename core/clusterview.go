@@ -87,7 +87,8 @@ type Joined struct {
 	Cluster string `json:"cluster"` // its name
 	ID      string `json:"id"`
 	Role    Role   `json:"role"`
-	Address string `json:"address"` // where other members reach this node
+	Address string `json:"address"`      // where other members reach this node
+	CA      Digest `json:"ca,omitempty"` // of the cluster's CA, by which people know it when they log in
 }
 
 // NodeView is a node with its membership, and with what the leader has seen of it.

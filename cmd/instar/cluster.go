@@ -80,6 +80,9 @@ func (u *ui) clusterInit(c *cli.Context) error {
 	return u.show(c, joined, func() error {
 		say(u.out, "%s cluster %q has begun; %s is its first voter, at %s\n", u.style.Good("✔"), joined.Cluster, joined.Node, joined.Address)
 		say(u.out, "  next: instar cluster token create, then on the other machines: instar cluster join TOKEN\n")
+		if joined.CA != "" {
+			say(u.out, "  people log in with: instar login ADDRESS -ca-digest %s\n", joined.CA)
+		}
 		return nil
 	})
 }

@@ -96,7 +96,7 @@ func (u *ui) pin(c *cli.Context, address string) (string, error) {
 			withHint("compare it with what instar cluster init has printed, and give it: -ca-digest %s", authority.Digest)
 	}
 	say(u.out, "The CA of %s has the digest\n  %s\n", address, authority.Digest)
-	yes, err := u.ask("Is it what instar cluster init has printed? [y/N] ")
+	yes, err := u.ask("Is it what instar cluster init has printed, and instar whoami prints on a node? [y/N] ")
 	if err != nil {
 		return "", err
 	}
@@ -191,6 +191,13 @@ func (u *ui) whoamiCommand() *cli.Command {
 					say(u.out, "services   %s\n", strings.Join(who.Services, ", "))
 				}
 				say(u.out, "node       %s\ncluster    %s\naddress    %s\n", who.Node, who.Origin, api.Address())
+				if len(who.CA) > 0 {
+					digest, err := client.DigestOf(who.CA[0])
+					if err != nil {
+						return err
+					}
+					say(u.out, "ca         %s\n", digest)
+				}
 				return nil
 			})
 		},

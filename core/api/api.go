@@ -13,7 +13,7 @@
 //   - /v1/watch streams changes as server-sent events and resumes from a sequence number.
 package api
 
-//go:generate go test -run TestOpenAPIDocument . -update
+//go:generate go test -run "TestOpenAPIDocument|TestAccessTableIsDocumented" . -update
 
 import (
 	"context"

@@ -123,7 +123,7 @@ func Join(ctx context.Context, cfg JoinConfig) (core.Joined, *Record, error) {
 	if err := record.Save(cfg.DataDir); err != nil {
 		return core.Joined{}, nil, err
 	}
-	return core.Joined{Node: cfg.Node, Cluster: in.Name, ID: in.ID, Role: in.Role, Address: cfg.Address}, record, nil
+	return core.Joined{Node: cfg.Node, Cluster: in.Name, ID: in.ID, Role: in.Role, Address: cfg.Address, CA: t.CA}, record, nil
 }
 
 // apply asks one member after the other. A refusal is final; a member that cannot answer is not.

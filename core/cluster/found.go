@@ -53,9 +53,13 @@ func (c *Cluster) Init(ctx context.Context, meta core.Meta) (core.Joined, error)
 }
 
 func (c *Cluster) founded() core.Joined {
-	return core.Joined{
+	out := core.Joined{
 		Node: c.cfg.Node, Cluster: c.cfg.Raft.ClusterName(), ID: c.cfg.Raft.ClusterID(), Role: core.RoleVoter, Address: c.cfg.Address,
 	}
+	if authority, err := c.signer(); err == nil {
+		out.CA = authority.Digest()
+	}
+	return out
 }
 
 // become is the record of a node that is a member.

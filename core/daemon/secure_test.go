@@ -48,7 +48,8 @@ func newSecureNode(t *testing.T) *secureNode {
 	})
 	n := &secureNode{T: t, local: d.api()}
 	n.until("the socket answers", func() error { _, err := n.local.Health(t.Context()); return err })
-	if _, err := n.local.ClusterInit(t.Context(), client.Write{}, "prod"); err != nil {
+	joined, err := n.local.ClusterInit(t.Context(), client.Write{}, "prod")
+	if err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -64,7 +65,9 @@ func newSecureNode(t *testing.T) *secureNode {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.digest = authority.Digest
+	if n.digest = authority.Digest; n.digest != string(joined.CA) {
+		t.Fatalf("the server shows the CA %s, init has told %s", n.digest, joined.CA)
+	}
 	var token client.TokenCreated
 	n.until("a token is made", func() (err error) {
 		token, err = n.local.CreateToken(t.Context(), client.Write{}, client.NewToken{Name: "boss", Role: core.AccessAdmin})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/instarhq/instar/core"
 )
@@ -76,6 +77,9 @@ func Vouched(ctx context.Context, header http.Header, node string, role core.Rol
 		return ctx, core.Errorf(core.CodeInvalid, "node %q vouches for nobody who could be read: %q", node, text)
 	}
 	c.Via = node
+	if strings.HasPrefix(c.Principal, "local:") {
+		c.Principal += "@" + node // root there is somebody else than root here
+	}
 	if role != core.RoleVoter && c.Role != "" {
 		c.Role, c.Services = core.AccessViewer, nil
 	}

@@ -6,5 +6,6 @@
 //   - identity/token:  the text of join tokens and of API tokens
 //
 // A principal is a string in the audit log: "local:USER" for a process at the unix socket (the kernel says
-// which user it is), "token:NAME" and "cert:NAME" for callers over TCP, "agent:NODE" for a member.
+// which user it is; "local:USER@NODE" if the socket is another member's), "token:NAME" and "cert:NAME" for
+// callers over TCP, "agent:NODE" for a member.
 package identity

@@ -140,6 +140,15 @@ func find(state tls.ConnectionState, digest string) *x509.Certificate {
 	return nil
 }
 
+// DigestOf is the digest by which a CA's certificate, PEM, is known.
+func DigestOf(certificate string) (string, error) {
+	block, _ := pem.Decode([]byte(certificate))
+	if block == nil {
+		return "", core.Errorf(core.CodeInternal, "the CA's certificate does not decode")
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(block.Bytes)), nil
+}
+
 func digestOf(cert *x509.Certificate) string {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(cert.Raw))
 }
