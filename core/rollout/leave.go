@@ -109,7 +109,7 @@ func (p *planner) notQuiet(inst *Instance) string {
 			s := route.status(t)
 			applied := s != nil && (s.Generation > inst.Left || s.Generation >= route.Generation)
 			switch quiet := applied && contains(s.Quiet, inst.ID); {
-			case quiet, late && (applied || !t.Healthy):
+			case quiet, late && (applied || !t.Healthy && !p.backSoon(t.Node)):
 			case !applied && t.Healthy:
 				return "route " + route.Name + " without it is not in effect at " + t.Node + "/" + t.Name + failure(s)
 			default:
@@ -122,6 +122,10 @@ func (p *planner) notQuiet(inst *Instance) string {
 	}
 	return why
 }
+
+// backSoon reports whether a node that does not answer may do so any moment. Its data plane serves meanwhile,
+// and has what it had: what that sends to stays until the node answers, or is down.
+func (p *planner) backSoon(node string) bool { return p.v.Nodes[node].State == NodeUnreachable }
 
 // drainTime is how long the requests in flight to an instance get.
 func (p *planner) drainTime(inst *Instance) time.Duration {

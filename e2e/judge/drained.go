@@ -63,8 +63,9 @@ func reachable(w *World, instance *core.Instance, name string, generation uint64
 			if left && (report.Removed || slices.Contains(report.Quiet, instance.ID)) {
 				continue
 			}
-			if left && !instance.Drain.IsZero() && !now.Before(instance.Drain.Add(route.Spec.Drain.Std())) {
-				continue
+			late := !instance.Drain.IsZero() && !now.Before(instance.Drain.Add(route.Spec.Drain.Std()))
+			if status, known := w.Living[node]; late && (left || !target.Healthy || known && status.State != core.NodeReady) {
+				continue // what cannot be reached is waited for until the deadline
 			}
 			return fmt.Sprintf("target %s on %s has route %s in generation %d, which is not known to be without it", target.Name, node, name, report.Generation)
 		}

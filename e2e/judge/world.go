@@ -19,6 +19,7 @@ type World struct {
 	Reports   map[string]core.RouteStatus // what traffic targets have in effect
 	Checks    map[string]core.Check
 	Nodes     map[string]core.Node
+	Living    map[string]core.NodeStatus
 }
 
 func newWorld() *World {
@@ -26,7 +27,7 @@ func newWorld() *World {
 		Services: map[string]core.Service{}, Revisions: map[string]core.Revision{}, Configs: map[string]core.Config{},
 		Rollouts: map[string]core.Rollout{}, Instances: map[string]core.Instance{}, Statuses: map[string]core.InstanceStatus{},
 		Routes: map[string]core.Route{}, Reports: map[string]core.RouteStatus{}, Checks: map[string]core.Check{},
-		Nodes: map[string]core.Node{},
+		Nodes: map[string]core.Node{}, Living: map[string]core.NodeStatus{},
 	}
 }
 
@@ -67,6 +68,8 @@ func (w *World) apply(op *core.Op) error {
 		return put(w.Checks, op)
 	case core.KindNode:
 		return put(w.Nodes, op)
+	case core.KindNodeStatus:
+		return put(w.Living, op)
 	}
 	return nil // drivers and lineage are judged by nobody here
 }
