@@ -3,6 +3,8 @@ package keeper_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,16 +17,34 @@ import (
 	"github.com/instarhq/instar/core/identity/keeper"
 )
 
-// renewing runs the loop in a bubble of fake time; asked gets the time since the beginning of every request.
-func renewing(t *testing.T, k *keeper.Keeper, authority *ca.CA, random float64, fail func(n int) error) (asked *[]time.Duration) {
+// requests are when, since the beginning, the loop has asked for a certificate.
+type requests struct {
+	mu    sync.Mutex
+	times []time.Duration
+}
+
+func (r *requests) add(at time.Duration) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.times = append(r.times, at)
+	return len(r.times)
+}
+
+func (r *requests) all() []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.times)
+}
+
+// renewing runs the loop in a bubble of fake time.
+func renewing(t *testing.T, k *keeper.Keeper, authority *ca.CA, random float64, fail func(n int) error) *requests {
 	t.Helper()
-	asked = &[]time.Duration{}
+	asked := &requests{}
 	begin := time.Now()
 	r := keeper.Renewal{
 		Addresses: func() []string { return nil }, Logger: hclog.NewNullLogger(), Random: func() float64 { return random },
 		Sign: func(_ context.Context, csr []byte) (string, []string, error) {
-			*asked = append(*asked, time.Since(begin))
-			if err := fail(len(*asked)); err != nil {
+			if err := fail(asked.add(time.Since(begin))); err != nil {
 				return "", nil, err
 			}
 			issued, err := authority.SignNode(csr, "n1", time.Now())
@@ -53,18 +73,18 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 			first := serial(t, k)
 			asked := renewing(t, k, authority, random, func(int) error { return nil })
 			time.Sleep(want - time.Hour)
-			if len(*asked) != 0 {
-				t.Fatalf("asked after %v already", *asked)
+			if len(asked.all()) != 0 {
+				t.Fatalf("asked after %v already", asked.all())
 			}
 			time.Sleep(2 * time.Hour)
 			synctest.Wait()
-			if len(*asked) != 1 || serial(t, k) == first {
-				t.Fatalf("asked %d times, serial %s, before %s", len(*asked), serial(t, k), first)
+			if len(asked.all()) != 1 || serial(t, k) == first {
+				t.Fatalf("asked %d times, serial %s, before %s", len(asked.all()), serial(t, k), first)
 			}
 			time.Sleep(want + time.Hour)
 			synctest.Wait()
-			if len(*asked) != 2 {
-				t.Errorf("asked %d times after two lives", len(*asked))
+			if len(asked.all()) != 2 {
+				t.Errorf("asked %d times after two lives", len(asked.all()))
 			}
 		})
 	}
@@ -83,11 +103,11 @@ func TestRenewalIsRetried(t *testing.T) {
 		})
 		time.Sleep(46 * day)
 		synctest.Wait()
-		if len(*asked) != 13 || serial(t, k) == first {
-			t.Fatalf("asked %d times", len(*asked))
+		if len(asked.all()) != 13 || serial(t, k) == first {
+			t.Fatalf("asked %d times", len(asked.all()))
 		}
-		for i := 1; i < len(*asked); i++ {
-			wait := (*asked)[i] - (*asked)[i-1]
+		for i := 1; i < len(asked.all()); i++ {
+			wait := asked.all()[i] - asked.all()[i-1]
 			if want := min(10*time.Second<<(i-1), 10*time.Minute); wait != want {
 				t.Errorf("wait %d is %s, want %s", i, wait, want)
 			}
@@ -107,13 +127,13 @@ func TestRenewalBeginsWithTheJoin(t *testing.T) {
 		install(t, k, authority, "n1", time.Now())
 		time.Sleep(44 * day)
 		synctest.Wait()
-		if len(*asked) != 0 {
-			t.Fatalf("asked after %v", *asked)
+		if len(asked.all()) != 0 {
+			t.Fatalf("asked after %v", asked.all())
 		}
 		ahead.Store(int64(2 * day))
 		time.Sleep(15 * time.Minute)
 		synctest.Wait()
-		if len(*asked) == 0 {
+		if len(asked.all()) == 0 {
 			t.Error("the clock's jump was not seen")
 		}
 	})
