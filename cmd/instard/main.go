@@ -53,7 +53,7 @@ func live(c *cli.Context, config daemon.Config) error {
 	if err := d.Start(c.Context); err != nil {
 		if c.Err() != nil {
 			config.Logger.Info("stopped before it was ready")
-			return nil
+			return nil //nolint:nilerr // it was told to
 		}
 		return err
 	}

@@ -107,11 +107,11 @@ func (m *member) stop() {
 	if err := m.daemon.Close(); err != nil {
 		m.Errorf("%s: %v", m.name, err)
 	}
-	<-m.ended
+	_ = <-m.ended // whoever wants to know asks end
 	m.daemon = nil
 }
 
-// end waits until the node ends by itself, and says why it did.
+// end waits until the node ends by itself, and gives the reason.
 func (m *member) end() error {
 	m.Helper()
 	select {
@@ -168,13 +168,19 @@ func (m *member) join(token string) {
 }
 
 // refused joins with a token that must not do, and gives the error.
-func (m *member) refused(token string, code core.Code) *core.Error {
+func (m *member) refused(token string, code core.Code) refusal {
 	m.Helper()
 	_, err := m.api().ClusterJoin(m.Context(), client.Write{}, token)
 	wantCode(m.T, err, code)
-	e, _ := core.AsError(err)
-	return e
+	e, ok := core.AsError(err)
+	if !ok {
+		return refusal{Message: err.Error()}
+	}
+	return refusal{e.Message, e.Hint}
 }
+
+// refusal is what a person reads.
+type refusal struct{ Message, Hint string }
 
 func (m *member) status() core.ClusterStatus {
 	m.Helper()
@@ -248,4 +254,3 @@ func leader(all []*member) (*member, []*member) {
 	})
 	return found, rest
 }
-

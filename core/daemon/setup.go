@@ -33,7 +33,6 @@ func (d *Daemon) startSetup(ctx context.Context) error {
 // setup is the choice between beginning a cluster and joining one. It is made once.
 type setup struct {
 	daemon *Daemon
-	busy   chan struct{} // has an element while a join is tried
 	chosen chan *cluster.Record
 }
 
