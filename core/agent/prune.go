@@ -73,19 +73,30 @@ func (a *Agent) prune(ctx context.Context) {
 	}
 }
 
-// neededArtifacts lists, by driver, the digests that a service may need again soon: of what it serves,
-// is to serve, can go back to at once, and of everything that still runs.
+// neededArtifacts lists, by driver, the digests of Artifacts.
 func neededArtifacts(view *state.View) map[string][]string {
-	needed := map[string]map[string]bool{}
+	out := map[string][]string{}
+	for driver, artifacts := range Artifacts(view) {
+		for _, digest := range slices.Sorted(maps.Keys(artifacts)) {
+			out[driver] = append(out[driver], string(digest))
+		}
+	}
+	return out
+}
+
+// Artifacts gives, by driver and digest, the artifacts that a service may need again soon: of what it
+// serves, is to serve, can go back to at once, and of everything that still runs.
+func Artifacts(view *state.View) map[string]map[core.Digest]core.Artifact {
+	needed := map[string]map[core.Digest]core.Artifact{}
 	need := func(service string, revision int) {
 		r, ok := state.Revisions.Get(view, core.RevisionID(service, revision))
 		if !ok || r.Spec.Artifact.Digest == "" {
 			return
 		}
 		if needed[r.Spec.Compute.Driver] == nil {
-			needed[r.Spec.Compute.Driver] = map[string]bool{}
+			needed[r.Spec.Compute.Driver] = map[core.Digest]core.Artifact{}
 		}
-		needed[r.Spec.Compute.Driver][string(r.Spec.Artifact.Digest)] = true
+		needed[r.Spec.Compute.Driver][r.Spec.Artifact.Digest] = r.Spec.Artifact
 	}
 	for name, svc := range state.Services.All(view) {
 		need(name, svc.Revision)
@@ -99,9 +110,5 @@ func neededArtifacts(view *state.View) map[string][]string {
 	for _, inst := range state.Instances.All(view) {
 		need(inst.Service, inst.Revision)
 	}
-	out := map[string][]string{}
-	for driver, digests := range needed {
-		out[driver] = slices.Sorted(maps.Keys(digests))
-	}
-	return out
+	return needed
 }

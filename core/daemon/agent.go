@@ -44,7 +44,7 @@ func (d *Daemon) runAgent(ctx context.Context) error {
 		a := agent.New(agent.Config{
 			Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version, Key: public,
 			Cluster: d.store.ClusterID(), Generation: d.store.Generation(),
-			State: d.state, Host: d.host, Leases: d.beats.client, Current: d.current, Logger: d.log.Named("agent"),
+			State: d.state, Host: artifactHost{d.host, d.artifacts}, Leases: d.beats.client, Current: d.current, Logger: d.log.Named("agent"),
 		})
 		d.beats.agent.Store(a)
 		err = a.Run(ctx)

@@ -7,12 +7,17 @@ import (
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/control"
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/identity"
 	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/sdk"
 )
 
 // startControl makes the operator's verbs, and runs the controller whenever this node leads.
 func (d *Daemon) startControl(context.Context) error {
-	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host}, History: d.store})
+	if err := d.startArtifacts(); err != nil {
+		return err
+	}
+	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host, d.artifacts}, History: d.store})
 	d.startBeats()
 	d.background("control", func(ctx context.Context) error {
 		return d.store.Lead(ctx, func(ctx context.Context) error {
@@ -33,8 +38,12 @@ func drained(view *state.View, node string) (core.DrainView, error) {
 	return control.Drained(view, node, time.Now())
 }
 
-// resolver pins artifacts with this node's drivers.
-type resolver struct{ host *driverhost.Host }
+// resolver pins artifacts with this node's drivers. A source that is not here is looked for on the node
+// that the request has come from.
+type resolver struct {
+	host      *driverhost.Host
+	artifacts *artifacts
+}
 
 // Resolve implements control.Resolver.
 func (r *resolver) Resolve(ctx context.Context, compute core.Compute, artifact core.Artifact) (core.Artifact, error) {
@@ -43,6 +52,11 @@ func (r *resolver) Resolve(ctx context.Context, compute core.Compute, artifact c
 		return core.Artifact{}, err
 	}
 	pinned, err := driver.Resolve(ctx, driverhost.Artifact(artifact))
+	if from := identity.CallerOf(ctx).Via; sdk.CodeOf(err) == sdk.CodeNotFound && from != "" {
+		if there, askErr := r.artifacts.resolveAt(ctx, from, compute, artifact); askErr == nil {
+			return there, nil
+		}
+	}
 	if err != nil {
 		return core.Artifact{}, driverhost.Error(err)
 	}

@@ -139,6 +139,9 @@ func (d *Daemon) restoreStaged(ctx context.Context) error {
 			return fmt.Errorf("restore: %w", err)
 		}
 		defer func() { _ = file.Close() }() // only read
+		if err := d.dir.keepArtifacts(file); err != nil {
+			return fmt.Errorf("restore %s: %w", dir, err)
+		}
 		receipt, err := d.restoreFrom(ctx, meta, file, request.Rebuild)
 		if err != nil {
 			return fmt.Errorf("restore %s: %w", dir, err)
@@ -214,7 +217,14 @@ func (s *snapshots) Restore(ctx context.Context, meta core.Meta, file io.Reader,
 	if _, err := receive(f.Name(), file); err != nil {
 		return core.Receipt{}, err
 	}
-	return d.restoreFrom(ctx, meta, f, rebuild)
+	if err := d.dir.keepArtifacts(f); err != nil {
+		return core.Receipt{}, err
+	}
+	receipt, err := d.restoreFrom(ctx, meta, f, rebuild)
+	if err != nil {
+		return receipt, err
+	}
+	return receipt, d.artifacts.load()
 }
 
 // RestoreFrom implements api.Snapshots.

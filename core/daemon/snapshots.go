@@ -47,7 +47,7 @@ func (d *Daemon) startSnapshots(context.Context) error {
 	s := &snapshots{daemon: d, own: public}
 	s.keeper = &snapshot.Keeper{
 		Maker: snapshot.Maker{
-			State: s, Signers: []note.Signer{signer}, Keys: []string{public},
+			State: s, Artifacts: d.artifacts, Signers: []note.Signer{signer}, Keys: []string{public},
 			TempDir: d.dir.file(scratchDir), Manifest: s.manifest, Now: time.Now,
 		},
 		Scratch: tryOut, Logger: d.log,

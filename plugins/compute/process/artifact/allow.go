@@ -44,6 +44,25 @@ func (l Limits) allowPath(given, resolved string) (base string, err error) {
 	return "", l.notAllowed(given)
 }
 
+// mayBe reports whether a path that leads nowhere is below one of Sources by its name.
+func (l Limits) mayBe(given string) bool {
+	for _, base := range l.Sources {
+		for _, dir := range []string{base, resolvedOr(base)} {
+			if inside, err := filepath.Rel(dir, given); filepath.IsAbs(dir) && err == nil && filepath.IsLocal(inside) {
+				return true
+			}
+		}
+	}
+	return len(l.Sources) == 0
+}
+
+func resolvedOr(path string) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	}
+	return path
+}
+
 func (l Limits) allowURL(u *url.URL) error {
 	if len(l.Sources) == 0 {
 		return nil

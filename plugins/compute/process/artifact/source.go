@@ -41,6 +41,9 @@ func find(text, checksum string, limits Limits) (source, error) {
 		return nil, refuse("%q is a relative path, and the driver does not know relative to what: give an absolute one", text)
 	}
 	resolved, err := filepath.EvalSymlinks(text)
+	if err != nil && !limits.mayBe(text) {
+		return nil, limits.notAllowed(text) // neither is it said what there is outside
+	}
 	if err != nil {
 		return nil, sourceError(text, err)
 	}

@@ -161,7 +161,8 @@ func (s *Store) fetch(ctx context.Context, ref Ref, progress Progress) error {
 		return err
 	}
 	if got != ref.Digest {
-		return refuse("%s has changed since it was pinned: it was %s and is %s; apply the service again, or bring the old one back",
+		// Not refused: what was pinned is not there, and somebody else may have it.
+		return sdk.NotFound("%s has changed since it was pinned: it was %s and is %s; apply the service again, or bring the old one back",
 			ref.Source, ref.Digest, got)
 	}
 	return nil

@@ -166,7 +166,7 @@ func TestSourceChangesLater(t *testing.T) {
 	}
 	elsewhere, _ := open(t)
 	_, err := elsewhere.Tree(t.Context(), artifact.Ref{Source: source, Digest: digest}, nil)
-	if sdk.CodeOf(err) != sdk.CodeInvalidConfig || !strings.Contains(err.Error(), "has changed since it was pinned") {
+	if sdk.CodeOf(err) != sdk.CodeNotFound || !strings.Contains(err.Error(), "has changed since it was pinned") {
 		t.Errorf("fetching a changed source: %v", err)
 	}
 	_, err = elsewhere.Tree(t.Context(), artifact.Ref{Digest: digest}, nil)
