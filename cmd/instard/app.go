@@ -78,6 +78,7 @@ func daemonFlags() []cli.Flag {
 		configFlag(), dataDirFlag(), pluginDirFlag(),
 		&cli.StringFlag{Name: "api", Usage: "serve the API on `HOST:PORT`, too; loopback only, because nobody is asked for a name there"},
 		&cli.StringFlag{Name: "socket", Usage: "serve the API on the unix socket `PATH`; default DIR/instar.sock"},
+		&cli.StringFlag{Name: "metrics", Usage: "answer Prometheus on `HOST:PORT` without asking for credentials, as in 127.0.0.1:9290"},
 		&cli.StringFlag{Name: "node", Usage: "this node's `NAME`; default: the host's"},
 		&cli.StringFlag{Name: "cluster", Usage: "the `NAME` of a new cluster; default dev"},
 		&cli.StringFlag{Name: "log-level", Usage: "trace, debug, info, warn or error", Value: "info"},

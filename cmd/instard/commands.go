@@ -27,7 +27,7 @@ func validate(c *cli.Context) error {
 	}
 	err = daemon.Validate(c.Context, daemon.Config{
 		DataDir: file.DataDir, Node: file.Node, Cluster: file.Cluster, Labels: file.Labels, Version: version,
-		PluginDirs: append(c.StringSlice("plugin-dir"), file.PluginDirs...), Socket: file.Socket, Listen: file.Listen,
+		PluginDirs: append(c.StringSlice("plugin-dir"), file.PluginDirs...), Socket: file.Socket, Listen: file.Listen, Metrics: file.Metrics,
 		Targets: targets(file), Membership: membership(file), Logger: hclog.NewNullLogger(),
 	})
 	if err != nil {

@@ -35,6 +35,7 @@ func configure(c *cli.Context) (daemon.Config, error) {
 		Cluster: or(c.String("cluster"), file.Cluster), Labels: file.Labels, Version: version,
 		PluginDirs: append(c.StringSlice("plugin-dir"), file.PluginDirs...), AutoLock: c.Bool("dev"),
 		Socket: or(c.String("socket"), file.Socket), Listen: or(c.String("api"), file.Listen),
+		Metrics: or(c.String("metrics"), file.Metrics),
 		Targets: targets(file), Logger: logger,
 	}
 	config.Membership = membership(file)

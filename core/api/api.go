@@ -87,14 +87,16 @@ type Config struct {
 	SignClient func(ctx context.Context, csr []byte, token string, lifetime time.Duration) (pem string, expires time.Time, err error)
 	// Forward wraps the handlers, behind authentication and authorization: it answers requests that are
 	// the leader's by passing them on. nil: all are answered here.
-	Forward func(http.Handler) http.Handler
-	Now     func() time.Time                 // nil: time.Now
-	Leader  func() string                    // the leader's node name, or empty
-	Waiting func(*state.View, string) string // what a service waits for, in a sentence; may be nil
-	Node    string
-	Version string // of instard
-	Origin  string // name/cluster-id/generation of the log
-	Logger  hclog.Logger
+	Forward  func(http.Handler) http.Handler
+	Observer Observer                         // nil: nobody counts requests
+	Metrics  http.Handler                     // answers /metrics; nil: there are none
+	Now      func() time.Time                 // nil: time.Now
+	Leader   func() string                    // the leader's node name, or empty
+	Waiting  func(*state.View, string) string // what a service waits for, in a sentence; may be nil
+	Node     string
+	Version  string // of instard
+	Origin   string // name/cluster-id/generation of the log
+	Logger   hclog.Logger
 }
 
 type server struct {
@@ -151,6 +153,8 @@ func build(config Config) (*server, *http.ServeMux, huma.API) {
 	s.registerSnapshots(api)
 	s.registerRecovery(api)
 	s.registerWatch(api)
+	s.registerMetrics(api)
+	s.registerProbes(api, func() string { return s.health().Waiting })
 	return s, mux, api
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"net/http"
@@ -34,6 +35,8 @@ func requestOf(ctx context.Context) request {
 func (s *server) access(mux *http.ServeMux, next http.Handler, operations map[string]string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, pattern := mux.Handler(r)
+		w, answered := s.observed(w, cmp.Or(operations[pattern], "unknown"))
+		defer answered()
 		if pattern == "/" || strings.HasPrefix(pattern, "GET /openapi") {
 			mux.ServeHTTP(w, r) // what does not exist, and what is in the repository anyway
 			return

@@ -29,10 +29,10 @@ var (
 // rules is the one table of who may do what, by operation id; a handler that is not an operation of the
 // OpenAPI document has its pattern for a key. What is not in it is refused to everybody.
 var rules = map[string]rule{
-	"health": public, // without details for those who are nobody
+	"health": public, "livez": public, "readyz": public, // without details for those who are nobody
 	"whoami": everyone,
 
-	"status": everyone, "watch": everyone,
+	"status": everyone, "watch": everyone, "metrics": everyone,
 	"list-services": everyone, "show-service": everyone, "list-revisions": everyone, "show-revision": everyone, "diff-revisions": everyone,
 	"list-rollouts": everyone, "show-rollout": everyone, "list-instances": everyone, "show-instance": everyone,
 	"list-routes": everyone, "show-route": everyone, "list-nodes": everyone, "list-drivers": everyone, "show-config": everyone,

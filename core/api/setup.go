@@ -38,6 +38,7 @@ func NewSetup(config SetupConfig) http.Handler {
 		func(context.Context, *struct{}) (*output[Health], error) {
 			return &output[Health]{Body: Health{Live: true, Node: s.Node, Version: s.Version, Waiting: config.Waiting()}}, nil
 		})
+	s.registerProbes(api, config.Waiting)
 	huma.Register(api, op(http.MethodPost, "/v1/cluster/init", "cluster-init", "Begin a cluster on this node"),
 		func(ctx context.Context, in *initInput) (*joined, error) {
 			out, err := config.Init(ctx, in.Body.Name)

@@ -26,6 +26,7 @@ type Config struct {
 	AutoLock   bool              // accept driver binaries at first sight
 	Socket     string            // of the API; default DataDir/instar.sock
 	Listen     string            // of the API over TCP, loopback only; empty: none
+	Metrics    string            // where Prometheus is answered without credentials; empty: nowhere
 	Targets    []Target
 	Membership *Membership // of a cluster of several nodes; nil: this node is one of its own
 	Logger     hclog.Logger
@@ -90,6 +91,11 @@ func (c *Config) complete() error {
 	}
 	if c.bundled = ownDir(); c.bundled != "" {
 		c.PluginDirs = append(slices.Clone(c.PluginDirs), c.bundled)
+	}
+	if c.Metrics != "" {
+		if _, _, err := net.SplitHostPort(c.Metrics); err != nil {
+			return core.Errorf(core.CodeInvalid, "metrics address %q: %w", c.Metrics, err).WithHint("write host:port, as in 127.0.0.1:9290")
+		}
 	}
 	if c.Membership != nil {
 		return c.Membership.complete()

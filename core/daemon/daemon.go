@@ -14,6 +14,7 @@ import (
 	"github.com/instarhq/instar/core/driverhost"
 	"github.com/instarhq/instar/core/mesh"
 	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/core/telemetry"
 	"github.com/instarhq/instar/raftstore"
 )
 
@@ -31,10 +32,12 @@ type Daemon struct {
 	mesh       *mesh.Mesh // nil: there are no other nodes
 	beats      *beats
 	snapshots  *snapshots
-	artifacts  *artifacts
 	api        swap           // what the API answers with now
 	servers    []*http.Server // of the API
 	tcp        net.Listener   // nil: none
+	telemetry  *telemetry.Telemetry
+	metrics    net.Listener // where Prometheus is answered without credentials; nil: nowhere
+	scrapes    *http.Server // on it
 
 	ctx    context.Context // ends when Close begins, or a part fails
 	cancel context.CancelCauseFunc
@@ -59,12 +62,14 @@ func (d *Daemon) parts() []part {
 	}
 	return []part{
 		{"data directory", d.openDir, func() error { return d.dir.close() }},
+		{"metrics address", d.startMetrics, d.stopMetrics},
 		{"store", d.openStore, func() error { return d.store.Close() }},
 		{"state", d.startState, nil},
 		{"drivers", d.startDrivers, func() error { return d.host.Close() }},
 		{"control", d.startControl, nil},
 		{"agent", d.startAgent, nil},
 		{"snapshots", d.startSnapshots, nil},
+		{"telemetry", d.startTelemetry, d.stopTelemetry},
 		{"API", d.startAPI, d.stopAPI},
 	}
 }
@@ -74,6 +79,7 @@ func (d *Daemon) parts() []part {
 func (d *Daemon) memberParts() []part {
 	return []part{
 		{"data directory", d.openDir, func() error { return d.dir.close() }},
+		{"metrics address", d.startMetrics, d.stopMetrics},
 		{"cluster address", d.openMember, func() error { return d.member.close() }},
 		{"API socket", d.startSetup, d.stopAPI},
 		{"membership", d.awaitMembership, nil},
@@ -85,6 +91,7 @@ func (d *Daemon) memberParts() []part {
 		{"control", d.startControl, nil},
 		{"agent", d.startAgent, nil},
 		{"snapshots", d.startSnapshots, nil},
+		{"telemetry", d.startTelemetry, d.stopTelemetry},
 		{"API", d.startMemberAPI, nil},
 	}
 }
@@ -94,7 +101,11 @@ func New(cfg Config) (*Daemon, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Logger}
+	figures, err := telemetry.New(cfg.Version)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{cfg: cfg, log: cfg.Logger, telemetry: figures}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	return d, nil
 }

@@ -28,7 +28,7 @@ func (d *Daemon) startDrivers(ctx context.Context) (err error) {
 	record := nodeRecord{
 		Node: d.cfg.Node, Cluster: d.store.ClusterID(), Generation: d.store.Generation(), PluginDirs: d.cfg.PluginDirs,
 	}
-	if d.host, err = newHost(d.dir, &record, d.cfg.AutoLock, d.log); err != nil {
+	if d.host, err = newHost(d.dir, &record, d.cfg.AutoLock, d.telemetry, d.log); err != nil {
 		return err
 	}
 	if err := d.trustBundled(); err != nil {
@@ -114,10 +114,10 @@ func (d *Daemon) shadowed(name string) bool {
 }
 
 // newHost makes the driver host of a data directory.
-func newHost(dir *dataDir, r *nodeRecord, autoLock bool, logger hclog.Logger) (*driverhost.Host, error) {
+func newHost(dir *dataDir, r *nodeRecord, autoLock bool, observer driverhost.Observer, logger hclog.Logger) (*driverhost.Host, error) {
 	return driverhost.New(driverhost.Config{
 		PluginDirs: r.PluginDirs, StateDir: dir.file("drivers"), LockFile: dir.file(lockFile), AutoLock: autoLock,
-		Cluster: r.Cluster, Node: r.Node, Generation: r.Generation, Logger: logger,
+		Cluster: r.Cluster, Node: r.Node, Generation: r.Generation, Observer: observer, Logger: logger,
 	})
 }
 

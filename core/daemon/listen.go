@@ -31,6 +31,7 @@ func (d *Daemon) startAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.api.set(handler)
 	unix, err := listenUnix(ctx, d.cfg.Socket)
 	if err != nil {
 		return err
@@ -55,8 +56,9 @@ func (d *Daemon) startMemberAPI(ctx context.Context) error {
 	config.VerifyClient = d.member.keeper.VerifyClient
 	config.SignClient = d.member.cluster.SignClient
 	config.Forward = forwarding.LeaderOnly
+	config.Observer = nil // each request is counted where its client sent it
 	d.serveOthers(api.New(config))
-	config.Forward = forwarding.Handler
+	config.Forward, config.Observer = forwarding.Handler, d.telemetry
 	handler := api.New(config)
 	if err := d.startTCP(ctx, handler, d.member.keeper.API("h2", "http/1.1")); err != nil {
 		return err
@@ -127,6 +129,7 @@ func (d *Daemon) apiConfig() (api.Config, error) {
 		State: d.state, Store: d.store, Operations: d.operations, Snapshots: d.snapshots, Logs: &logs{node: d.cfg.Node, state: d.state, host: d.host},
 		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: waiting, Drained: drained,
 		Node: d.cfg.Node, Version: d.cfg.Version, Origin: d.store.Origin(), Logger: d.log,
+		Observer: d.telemetry, Metrics: d.telemetry.Handler(),
 	}, nil
 }
 

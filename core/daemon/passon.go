@@ -23,7 +23,7 @@ const (
 // forwarding makes every member answer for the cluster.
 func (d *Daemon) forwarding() *api.Forwarding {
 	return &api.Forwarding{
-		Node: d.cfg.Node, Leader: d.leader, Send: d.passOn, Current: d.current,
+		Node: d.cfg.Node, Leader: d.leader, Send: d.countedPassOn, Current: d.current,
 		Seq: func() uint64 { return d.state.View().Seq() }, Applied: d.state.Wait,
 	}
 }

@@ -16,10 +16,11 @@ func (d *Daemon) openDir(context.Context) (err error) {
 
 func (d *Daemon) openStore(ctx context.Context) (err error) {
 	config := raftstore.Config{
-		Dir: d.dir.file("store"), Node: d.cfg.Node, Cluster: d.cfg.Cluster, Logger: d.log.Named("store"),
+		Dir: d.dir.file("store"), Node: d.cfg.Node, Cluster: d.cfg.Cluster, Logger: d.log.Named("store"), Observer: d.telemetry,
 	}
 	if d.member != nil {
 		d.member.store(&config)
+		config.Forward = measuredForwarder{config.Forward, d.telemetry}
 	}
 	if d.store, err = raftstore.Open(ctx, config); err != nil {
 		return err
@@ -46,7 +47,7 @@ func (d *Daemon) openStore(ctx context.Context) (err error) {
 var ErrRestored = errors.New("the store's content was replaced as a whole")
 
 func (d *Daemon) startState(ctx context.Context) error {
-	d.state = state.New(d.store)
+	d.state = state.New(measuredStore{d.store, d.telemetry})
 	ended := make(chan error, 1)
 	d.background("state", func(ctx context.Context) error {
 		err := d.state.Run(ctx)

@@ -47,7 +47,7 @@ func Teardown(ctx context.Context, dataDir string, logger hclog.Logger) (Torn, e
 	if err != nil {
 		return Torn{}, err
 	}
-	host, err := newHost(dir, record, false, logger)
+	host, err := newHost(dir, record, false, nil, logger)
 	if err != nil {
 		return Torn{}, err
 	}

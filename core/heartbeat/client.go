@@ -139,6 +139,13 @@ func (c *Client) Until(lease string, epoch uint64) time.Time {
 	return c.sent.Add(LeaseTime)
 }
 
+// Acknowledged is when the newest beat that the leader has taken was sent; zero: none was.
+func (c *Client) Acknowledged() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent
+}
+
 // Answered is closed at the next answer.
 func (c *Client) Answered() <-chan struct{} {
 	c.mu.Lock()

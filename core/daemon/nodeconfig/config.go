@@ -23,6 +23,7 @@ type Config struct {
 	Labels     map[string]string
 	Socket     string
 	Listen     string
+	Metrics    string // where Prometheus is answered without credentials
 	LogLevel   string
 	LogJSON    bool
 	Targets    []Target // in the order of the file

@@ -12,6 +12,9 @@
 //	  socket = "/run/instar/instar.sock"
 //	  listen = "127.0.0.1:4747"
 //	}
+//	telemetry {
+//	  listen = "127.0.0.1:9290" # Prometheus is answered there without credentials
+//	}
 //	log {
 //	  level = "info"
 //	  json  = true

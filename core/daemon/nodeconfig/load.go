@@ -111,6 +111,9 @@ type root struct {
 		Socket string `hcl:"socket,optional"`
 		Listen string `hcl:"listen,optional"`
 	} `hcl:"api,block"`
+	Telemetry *struct {
+		Listen string `hcl:"listen,optional"`
+	} `hcl:"telemetry,block"`
 	Log *struct {
 		Level string `hcl:"level,optional"`
 		JSON  bool   `hcl:"json,optional"`
@@ -138,6 +141,9 @@ func (c *Config) decode(body hcl.Body) hcl.Diagnostics {
 	}
 	if r.API != nil {
 		c.Socket, c.Listen = r.API.Socket, r.API.Listen
+	}
+	if r.Telemetry != nil {
+		c.Metrics = r.Telemetry.Listen
 	}
 	if r.Log != nil {
 		c.LogLevel, c.LogJSON = r.Log.Level, r.Log.JSON
