@@ -32,6 +32,7 @@ type Daemon struct {
 	mesh       *mesh.Mesh // nil: there are no other nodes
 	beats      *beats
 	snapshots  *snapshots
+	artifacts  *artifacts
 	api        swap           // what the API answers with now
 	servers    []*http.Server // of the API
 	tcp        net.Listener   // nil: none
