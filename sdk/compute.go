@@ -112,6 +112,10 @@ type Instance struct {
 	Exit        *Exit // nil unless State is StateExited
 }
 
+// FingerprintLost is the fingerprint of an instance that runs while the driver's own state of it was lost:
+// nothing is left to compare it with. It can be listed and destroyed, and is to be replaced.
+const FingerprintLost = "lost"
+
 // Exit says how an instance ended.
 type Exit struct {
 	Code    int    // exit status; -1 if it is not known or a signal ended it

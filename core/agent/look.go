@@ -83,7 +83,7 @@ func (a *Agent) listed(ctx context.Context, view *state.View, inst *sdk.Instance
 	l := recovery.Listed{
 		ID: inst.ID, Cluster: inst.Cluster, Service: inst.Service, Revision: core.Digest(inst.RevisionDigest),
 		Generation: inst.Generation, Running: inst.State == sdk.StateRunning,
-		Fingerprint: inst.Fingerprint, Addresses: inst.Addresses,
+		Fingerprint: inst.Fingerprint, Addresses: inst.Addresses, Hollow: inst.Fingerprint == sdk.FingerprintLost,
 	}
 	if !l.Running {
 		l.Ended = exitMessage(inst.Exit)

@@ -85,6 +85,12 @@ func agree(tx *state.Tx, now time.Time) (more bool) {
 		switch f.Class {
 		case core.ClassAdopt:
 			adopted[f.Instance] = f
+		case core.ClassDrifted:
+			// One that the state does not know is taken in to be lost below: so it goes the ordinary way.
+			if tx.Size() > batchBytes {
+				return true
+			}
+			takeIn(tx, &f, now)
 		case core.ClassExcess:
 			if tx.Size() > batchBytes {
 				return true

@@ -19,6 +19,7 @@ type Listed struct {
 	Fingerprint          string
 	Addresses            map[string]string
 	Unhealthy            string // the health check that fails, in words; empty: none does
+	Hollow               bool   // what it was made from is lost; only that it runs is known
 }
 
 // Target names the compute target that was asked.
@@ -49,6 +50,9 @@ func Classify(r state.Reader, cluster string, at Target, listed []Listed) []core
 	slices.SortFunc(out, func(a, b core.Finding) int { return strings.Compare(a.Instance, b.Instance) })
 	return out
 }
+
+// hollow is why an instance that runs cannot be taken over.
+const hollow = "it runs, but what it was made from is lost with the driver's state"
 
 type classifier struct {
 	state   state.Reader
@@ -91,6 +95,9 @@ func (c *classifier) classOf(l *Listed) (core.Class, string) {
 	if !ok {
 		return core.ClassUnknown, fmt.Sprintf("the state has no such revision of %q: it is newer than the snapshot", l.Service)
 	}
+	if l.Hollow {
+		return core.ClassDrifted, hollow
+	}
 	detail := fmt.Sprintf("of revision %d, made after the snapshot or already forgotten by it", number)
 	if !l.Running {
 		detail += "; " + l.Ended
@@ -107,6 +114,8 @@ func (c *classifier) known(inst *core.Instance, l *Listed) (core.Class, string) 
 		return core.ClassDrifted, fmt.Sprintf("made from %s, the state says %s", short(l.Revision), short(revision.Digest))
 	case !l.Running:
 		return core.ClassMissing, l.Ended
+	case l.Hollow:
+		return core.ClassDrifted, hollow
 	case status.Fingerprint != "" && status.Fingerprint != l.Fingerprint:
 		return core.ClassDrifted, "it is not as it was made: its fingerprint has changed"
 	case inst.Desired != core.DesiredRun:

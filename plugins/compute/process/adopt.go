@@ -22,7 +22,10 @@ const (
 
 // adoptAll takes up every instance that the state directory knows. One that cannot be read stops it: an
 // instance that is overlooked would be made a second time.
-func (t *target) adoptAll() error {
+func (t *target) adoptAll(cluster string) error {
+	if err := t.findLost(cluster); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(filepath.Join(t.dir, "instances"))
 	if err != nil {
 		return err

@@ -85,6 +85,9 @@ func (t *target) resume(ctx context.Context, i *instance, spec sdk.InstanceSpec,
 	if i.rec.RevisionDigest != spec.RevisionDigest {
 		return sdk.Conflict("instance %s exists with revision %s, not %s", spec.ID, i.rec.RevisionDigest, spec.RevisionDigest)
 	}
+	if i.rec.Found {
+		return errLost(spec.ID)
+	}
 	if err := t.settle(ctx, i); err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ func (i *instance) describe() sdk.Instance {
 // is not read from /proc: servers overwrite it to show their state, and to run another program is any
 // program's right.
 func (v *inspector) fingerprint(i *instance) (string, error) {
+	if i.rec.Found {
+		return sdk.FingerprintLost, nil
+	}
 	record, err := json.Marshal(i.rec)
 	if err != nil {
 		return "", fmt.Errorf("encode the record of instance %s: %w", i.rec.ID, err)

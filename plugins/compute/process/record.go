@@ -45,6 +45,8 @@ type record struct {
 	Program *programRecord `json:"program,omitempty"`
 	Limits  string         `json:"limits,omitempty"` // as the kernel gave them back
 	Plan    launch.Plan    `json:"plan"`
+	// Found: the record was made from what the process alone tells, after the first one was lost.
+	Found bool `json:"found,omitempty"`
 }
 
 // mountRecord is a mounted file as it was written.

@@ -102,7 +102,7 @@ func openTarget(ctx context.Context, req sdk.ConfigureRequest, cfg targetConfig)
 	if err := t.reconfigure(req, cfg); err != nil {
 		return nil, err
 	}
-	err = t.adoptAll()
+	err = t.adoptAll(req.Cluster)
 	return t, err
 }
 

@@ -130,6 +130,31 @@ func (r *Root) Sweep(known func(id string) bool) error {
 	return errors.Join(errs...)
 }
 
+// Populated gives the processes in the groups of instances, with the instance's id.
+func (r *Root) Populated() (map[int]string, error) {
+	if r.dir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[int]string{}
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			continue
+		}
+		pids, err := r.Group(entry.Name()).Processes()
+		if err != nil {
+			return nil, err
+		}
+		for _, pid := range pids {
+			ids[pid] = entry.Name()
+		}
+	}
+	return ids, nil
+}
+
 // Close removes the target's group if no instance has one any more.
 func (r *Root) Close() {
 	if r.dir != "" {

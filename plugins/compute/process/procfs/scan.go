@@ -52,6 +52,22 @@ func HasEnv(pid int, entry string) bool {
 	return false
 }
 
+// Environ reads the environment that the process was started with. It is empty for one that the caller may
+// not read, and for a program that has used the room for something else, as nginx does.
+func Environ(pid int) map[string]string {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return nil
+	}
+	env := map[string]string{}
+	for line := range bytes.SplitSeq(data, []byte{0}) {
+		if name, value, ok := bytes.Cut(line, []byte("=")); ok {
+			env[string(name)] = string(value)
+		}
+	}
+	return env
+}
+
 // UID returns the user that owns the process.
 func UID(pid int) (int, error) {
 	info, err := os.Stat("/proc/" + strconv.Itoa(pid))
