@@ -6,7 +6,7 @@ GO      ?= go
 STATIC   = CGO_ENABLED=0 $(GO) build -trimpath
 
 .DEFAULT_GOAL := build
-.PHONY: help build shop demo test lint proto generate release-snapshot clean
+.PHONY: help build shop demo test lint proto generate chaos release-snapshot clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,14 @@ bench-%: ## store, failover, proxy, switch, rollout, docker, idle or audit: meas
 	$(GO) run ./e2e/bench/$*
 
 bench-rollout bench-idle bench-docker: build
+
+DURATION ?= 1m
+SEED     ?= 0
+
+chaos: build ## three hosts under faults at random: DURATION=10m, SEED=N repeats a schedule; needs root
+	@.ci/setup
+	@mkdir -p build/chaos && $(STATIC) -o build/chaos/ ./examples/shop ./e2e/announce
+	$(GO) run ./e2e/chaos/run -bin build/bin -shop build/chaos -duration $(DURATION) -seed $(SEED)
 
 release-snapshot: ## archives and packages of the working tree into dist/
 	"$$(.ci/tool goreleaser)" release --snapshot --clean

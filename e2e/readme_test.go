@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/instarhq/instar/core/api/client"
 	"github.com/instarhq/instar/e2e/node"
 )
 
@@ -25,17 +26,17 @@ type step struct {
 	output  []string
 }
 
-// tour reads the console blocks of the README's section.
-func tour(t *testing.T) []step {
+// tour reads the console blocks of a section of the README, which has so many commands at least.
+func tour(t *testing.T, title string, least int) []step {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(built.repository, "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, found := strings.Cut(string(data), "\n## A tour\n")
+	_, section, found := strings.Cut(string(data), "\n## "+title+"\n")
 	section, _, ended := strings.Cut(section, "\n## ")
 	if !found || !ended {
-		t.Fatal("README.md has no section called A tour with one after it")
+		t.Fatalf("README.md has no section called %s with one after it", title)
 	}
 	var steps []step
 	inside := false
@@ -52,7 +53,7 @@ func tour(t *testing.T) []step {
 			last.output = append(last.output, line)
 		}
 	}
-	if len(steps) < 15 {
+	if len(steps) < least {
 		t.Fatalf("the tour has %d steps only", len(steps))
 	}
 	return steps
@@ -96,7 +97,7 @@ func TestREADMETour(t *testing.T) {
 		}
 	})
 	shell := newShell(t, fmt.Sprintf("INSTAR_VAR_listen=127.0.0.1:%d", port))
-	for _, s := range tour(t) {
+	for _, s := range tour(t, "A tour", 15) {
 		s.command = here.Replace(s.command)
 		for i := range s.output {
 			s.output[i] = here.Replace(s.output[i])
@@ -115,6 +116,83 @@ func TestREADMETour(t *testing.T) {
 		if !s.pattern().MatchString(out) {
 			t.Errorf("$ %s\nprinted\n%s\nthe README promises\n%s", s.command, out, strings.Join(s.output, "\n"))
 		}
+	}
+}
+
+// TestREADMEThreeMachines runs the section on clusters: three nodes on this machine, and the way back from the
+// loss of all. Only the directories are others than there.
+func TestREADMEThreeMachines(t *testing.T) {
+	dir, err := node.TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for i := 1; i <= 3; i++ {
+			data := filepath.Join(dir, fmt.Sprint("n", i))
+			if _, err := os.Stat(data); err != nil {
+				continue
+			}
+			if out, err := exec.Command(filepath.Join(built.bin, "instard"), "teardown", "-yes", "-data-dir", data).CombinedOutput(); err != nil {
+				t.Errorf("teardown: %v\n%s", err, out)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	here := strings.NewReplacer("/tmp/instar-", dir+"/", "examples/cluster", dir)
+	for i := 1; i <= 3; i++ {
+		name := fmt.Sprintf("n%d.hcl", i)
+		data, err := os.ReadFile(filepath.Join(built.repository, "examples", "cluster", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(here.Replace(string(data))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shell := newShell(t, "PATH="+built.bin+":"+os.Getenv("PATH"))
+	for _, s := range tour(t, "Three machines", 10) {
+		s.command = here.Replace(s.command)
+		for i := range s.output {
+			s.output[i] = here.Replace(s.output[i])
+		}
+		status, out := shell.run(s.command)
+		if status != "0" {
+			t.Fatalf("$ %s\nexit status %s\n%s", s.command, status, out)
+		}
+		if strings.Contains(s.command, "instard -config") {
+			awaitSockets(t, dir, s.command) // nobody types as fast as a test
+			continue
+		}
+		if !s.pattern().MatchString(out) {
+			t.Errorf("$ %s\nprinted\n%s\nthe README promises\n%s", s.command, out, strings.Join(s.output, "\n"))
+		}
+	}
+}
+
+// awaitSockets waits until the instards that a command has begun answer.
+func awaitSockets(t *testing.T, dir, command string) {
+	t.Helper()
+	names := []string{"n1"}
+	if strings.Contains(command, "n1 n2 n3") {
+		names = []string{"n1", "n2", "n3"}
+	}
+	for _, name := range names {
+		api, err := client.New("unix://" + filepath.Join(dir, name, "instar.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(30 * time.Second); ; {
+			if _, err = api.Health(t.Context()); err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s does not answer: %v", name, err)
+			}
+			time.Sleep(20 * time.Millisecond) // between two questions
+		}
+		api.Close()
 	}
 }
 
