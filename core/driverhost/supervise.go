@@ -132,6 +132,7 @@ func (t *target) configure(ctx context.Context, s *session) error {
 		s.setTrouble("configure", "")
 		if s.up.IsZero() {
 			t.begin(s)
+			t.host.group.Go(func() { t.endLost(ctx) })
 		}
 	}
 	t.refreshAny(s)

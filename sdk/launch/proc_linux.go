@@ -2,10 +2,15 @@ package launch
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"github.com/instarhq/instar/sdk/wire"
 )
 
 // startTime is when a process began, in clock ticks since boot. A zombie counts as gone.
@@ -37,6 +42,63 @@ func bootID() (string, error) {
 		return "", fmt.Errorf("boot id: %w", err)
 	}
 	return strings.TrimSpace(string(data)), nil
+}
+
+// FindLost returns the states, without a socket, of this user's processes that were launched in directories
+// below root, in a depth that does not matter, and whose launch directory is gone: with the keys in it,
+// nobody can attach to them any more. It must be gone as the process itself sees it, so that one in a
+// container, where the same path leads elsewhere, is left alone.
+func FindLost(root string) ([]State, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("looking for processes: %w", err)
+	}
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	var found []State
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() || !own(pid) {
+			continue
+		}
+		dir, ok := launchedIn(pid)
+		if !ok || !strings.HasPrefix(dir, filepath.Clean(root)+"/") {
+			continue
+		}
+		if _, err := os.Lstat("/proc/" + e.Name() + "/root" + dir); !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if started, err := startTime(pid); err == nil {
+			found = append(found, State{PID: pid, Started: started, Boot: boot, Dir: dir})
+		}
+	}
+	return found, nil
+}
+
+// own reports whether a process is of the user that we are.
+func own(pid int) bool {
+	info, err := os.Stat("/proc/" + strconv.Itoa(pid))
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
+}
+
+// launchedIn reads a process's launch directory from its environment.
+func launchedIn(pid int) (dir string, ok bool) {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return "", false
+	}
+	for entry := range bytes.SplitSeq(environ, []byte{0}) {
+		if path, ok := bytes.CutPrefix(entry, []byte(wire.EnvCertificate+"=")); ok && filepath.Base(string(path)) == driverCert {
+			return filepath.Dir(string(path)), true
+		}
+	}
+	return "", false
 }
 
 // FindByDir returns the states, without a socket, of all processes that were launched in the given launch

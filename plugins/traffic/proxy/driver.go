@@ -118,7 +118,7 @@ func (d *Driver) Configure(_ context.Context, req sdk.ConfigureRequest) error {
 		return sdk.Conflict("this process serves %s and cannot be configured for %s", d.dir, req.StateDir)
 	}
 	old := d.state.Configure
-	if old != nil && req.Generation < old.Generation {
+	if old != nil && req.Cluster == old.Cluster && req.Generation < old.Generation {
 		return sdk.Conflict("cluster generation %d is older than %d, for which this target was configured", req.Generation, old.Generation)
 	}
 	req.StateDir = ""

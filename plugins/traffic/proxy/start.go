@@ -26,7 +26,7 @@ func (d *Driver) start(dir string) error {
 	d.mu.Lock()
 	started := d.dir != ""
 	d.mu.Unlock()
-	if started {
+	if started || d.startOverLost(dir) {
 		return nil
 	}
 	for deadline := time.Now().Add(startTimeout); ; <-time.After(startPoll) {
@@ -53,6 +53,26 @@ func (d *Driver) start(dir string) error {
 			return err
 		}
 	}
+}
+
+// startOverLost takes over from a process that still serves though the directory, with all that it
+// remembered, was lost; false if there is none.
+func (d *Driver) startOverLost(dir string) bool {
+	link, err := handover.DialLost(dir)
+	if err != nil {
+		return false
+	}
+	if err = d.takeOver(dir, link); err != nil {
+		_ = link.Close()
+		d.logger.Warn("a process that serves without its state directory did not hand over", "error", err)
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.save(d.state); err != nil {
+		d.logger.Error("what was taken over is not on disk yet; the next change will bring it there", "error", err)
+	}
+	return true
 }
 
 // restore serves what is on disk.

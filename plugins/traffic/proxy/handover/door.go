@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
@@ -44,8 +45,18 @@ func TakeLock(dir string) (*Lock, error) {
 // Release gives the lock free.
 func (l *Lock) Release() error { return l.file.Close() }
 
-// Door is where the next process knocks.
-type Door struct{ ln *net.UnixListener }
+// Door is where the next process knocks: in the directory, and at the back for one that finds the directory
+// empty.
+type Door struct {
+	ln   *net.UnixListener
+	back *net.UnixListener // nil: there is none
+	held fs.FileInfo       // the lock's file as it was when the door was made
+	path string            // of the lock's file
+
+	knocks chan *net.UnixConn
+	closed chan struct{}
+	once   sync.Once
+}
 
 // Open makes the door of dir. Only the holder of the lock may do that.
 func Open(dir string) (*Door, error) {
@@ -60,21 +71,45 @@ func Open(dir string) (*Door, error) {
 		}
 		// The file is left where it is: by the time this door is closed it may be a successor's.
 		ln.SetUnlinkOnClose(false)
-		door = &Door{ln}
+		door = &Door{ln: ln, path: filepath.Join(dir, lockName), knocks: make(chan *net.UnixConn), closed: make(chan struct{})}
 		return os.Chmod(path, 0o600)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("unix socket %s: %w", filepath.Join(dir, doorName), err)
 	}
+	door.openBack(dir)
+	go door.listen(door.ln, func() bool { return true })
 	return door, nil
+}
+
+// listen passes on those who knock, while they may.
+func (d *Door) listen(ln *net.UnixListener, open func() bool) {
+	for {
+		c, err := ln.AcceptUnix()
+		if err != nil {
+			return // closed
+		}
+		if !open() {
+			_ = c.Close()
+			continue
+		}
+		select {
+		case d.knocks <- c:
+		case <-d.closed:
+			_ = c.Close()
+			return
+		}
+	}
 }
 
 // Accept waits for somebody who knocks. Only the same user, or root, is let in.
 func (d *Door) Accept() (*Link, error) {
 	for {
-		c, err := d.ln.AcceptUnix()
-		if err != nil {
-			return nil, err
+		var c *net.UnixConn
+		select {
+		case c = <-d.knocks:
+		case <-d.closed:
+			return nil, net.ErrClosed
 		}
 		if uid, err := peerUser(c); err == nil && (uid == uint32(os.Geteuid()) || uid == 0) {
 			return newLink(c), nil
@@ -84,7 +119,13 @@ func (d *Door) Accept() (*Link, error) {
 }
 
 // Close closes the door.
-func (d *Door) Close() error { return d.ln.Close() }
+func (d *Door) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	if d.back != nil {
+		_ = d.back.Close() // nothing is left of it in any case
+	}
+	return d.ln.Close()
+}
 
 // Dial knocks at the door of dir. ErrNobody if nobody is behind it.
 func Dial(dir string) (*Link, error) {
