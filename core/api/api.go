@@ -18,6 +18,7 @@ package api
 import (
 	"context"
 	"crypto/x509"
+	"io"
 	"net/http"
 	"reflect"
 	"strings"
@@ -88,11 +89,12 @@ type Config struct {
 	// Forward wraps the handlers, behind authentication and authorization: it answers requests that are
 	// the leader's by passing them on. nil: all are answered here.
 	Forward  func(http.Handler) http.Handler
-	Observer Observer                         // nil: nobody counts requests
-	Metrics  http.Handler                     // answers /metrics; nil: there are none
-	Now      func() time.Time                 // nil: time.Now
-	Leader   func() string                    // the leader's node name, or empty
-	Waiting  func(*state.View, string) string // what a service waits for, in a sentence; may be nil
+	Observer Observer                                     // nil: nobody counts requests
+	Debug    func(ctx context.Context, w io.Writer) error // writes the diagnostics bundle; nil: there is none
+	Metrics  http.Handler                                 // answers /metrics; nil: there are none
+	Now      func() time.Time                             // nil: time.Now
+	Leader   func() string                                // the leader's node name, or empty
+	Waiting  func(*state.View, string) string             // what a service waits for, in a sentence; may be nil
 	Node     string
 	Version  string // of instard
 	Origin   string // name/cluster-id/generation of the log
@@ -153,6 +155,8 @@ func build(config Config) (*server, *http.ServeMux, huma.API) {
 	s.registerSnapshots(api)
 	s.registerRecovery(api)
 	s.registerWatch(api)
+	s.registerEvents(api)
+	s.registerDebug(api)
 	s.registerMetrics(api)
 	s.registerProbes(api, func() string { return s.health().Waiting })
 	return s, mux, api

@@ -32,7 +32,7 @@ var rules = map[string]rule{
 	"health": public, "livez": public, "readyz": public, // without details for those who are nobody
 	"whoami": everyone,
 
-	"status": everyone, "watch": everyone, "metrics": everyone,
+	"status": everyone, "watch": everyone, "events": everyone, "metrics": everyone,
 	"list-services": everyone, "show-service": everyone, "list-revisions": everyone, "show-revision": everyone, "diff-revisions": everyone,
 	"list-rollouts": everyone, "show-rollout": everyone, "list-instances": everyone, "show-instance": everyone,
 	"list-routes": everyone, "show-route": everyone, "list-nodes": everyone, "list-drivers": everyone, "show-config": everyone,
@@ -52,6 +52,8 @@ var rules = map[string]rule{
 	"download-snapshot": operates, "save-snapshot": operates, "list-snapshots": operates, "prune-snapshots": operates,
 	"verify-snapshot": operates, "drill": operates, "list-schedules": everyone, "put-schedule": operates, "delete-schedule": operates,
 	"restore": admins, "show-recovery": everyone, "approve-recovery": admins,
+
+	"debug": admins,
 
 	"list-tokens": oversees, "create-token": admins, "revoke-token": admins,
 	"list-join-tokens": oversees, "create-join-token": admins, "revoke-join-token": admins,

@@ -45,6 +45,11 @@ func (s *server) watch(ctx context.Context, in *watchInput, send sse.Sender) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.pump(ctx, in, after, s.records(ctx, after), send)
+}
+
+// records gives what comes after a sequence number, until ctx ends or the log is replaced.
+func (s *server) records(ctx context.Context, after uint64) <-chan core.Record {
 	records := make(chan core.Record)
 	go func() {
 		defer close(records)
@@ -59,7 +64,7 @@ func (s *server) watch(ctx context.Context, in *watchInput, send sse.Sender) {
 			}
 		}
 	}()
-	s.pump(ctx, in, after, records, send)
+	return records
 }
 
 func (s *server) pump(ctx context.Context, in *watchInput, seq uint64, records <-chan core.Record, send sse.Sender) {
