@@ -64,6 +64,9 @@ func Start(ctx context.Context, options Options) (*Node, error) {
 	return n, err
 }
 
+// DataDir is the node's data directory.
+func (n *Node) DataDir() string { return n.options.DataDir }
+
 // LogPath is the file that instard's standard error goes to.
 func (n *Node) LogPath() string { return n.options.DataDir + ".log" }
 
