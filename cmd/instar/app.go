@@ -60,7 +60,7 @@ func newApp(u *ui) *cli.App {
 			u.applyCommand(), u.planCommand(), u.validateCommand(), u.statusCommand(), u.rollbackCommand(), u.logsCommand(),
 			u.serviceCommand(), u.revisionCommand(), u.rolloutCommand(), u.instanceCommand(), u.routeCommand(),
 			u.nodeCommand(), u.clusterCommand(), u.driverCommand(), u.auditCommand(), u.snapshotCommand(), u.recoveryCommand(), u.checkpointCommand(),
-			u.loginCommand(), u.contextCommand(), u.whoamiCommand(), u.tokenCommand(), u.eventsCommand(), u.completionCommand(), u.versionCommand(),
+			u.loginCommand(), u.contextCommand(), u.whoamiCommand(), u.tokenCommand(), u.eventsCommand(), u.debugCommand(), u.completionCommand(), u.versionCommand(),
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {

@@ -22,7 +22,7 @@ func validate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := newLogger(file.LogLevel, false); err != nil {
+	if _, err := newLogger(file.LogLevel, false, os.Stderr); err != nil {
 		return err
 	}
 	err = daemon.Validate(c.Context, daemon.Config{
@@ -63,7 +63,7 @@ func teardown(c *cli.Context) error {
 			return err
 		}
 	}
-	logger, err := newLogger("warn", false)
+	logger, err := newLogger("warn", false, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"strings"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/instarhq/instar/core/daemon"
 	"github.com/instarhq/instar/core/daemon/nodeconfig"
+	"github.com/instarhq/instar/core/telemetry"
 )
 
 // configure joins configuration file and flags; flags win.
@@ -26,7 +28,8 @@ func configure(c *cli.Context) (daemon.Config, error) {
 			return daemon.Config{}, err
 		}
 	}
-	logger, err := newLogger(or(flagIfSet(c, "log-level"), file.LogLevel), c.Bool("log-json") || file.LogJSON)
+	tail := telemetry.NewLogTail(logLines, logBytes)
+	logger, err := newLogger(or(flagIfSet(c, "log-level"), file.LogLevel), c.Bool("log-json") || file.LogJSON, io.MultiWriter(os.Stderr, tail))
 	if err != nil {
 		return daemon.Config{}, err
 	}
@@ -36,7 +39,7 @@ func configure(c *cli.Context) (daemon.Config, error) {
 		PluginDirs: append(c.StringSlice("plugin-dir"), file.PluginDirs...), AutoLock: c.Bool("dev"),
 		Socket: or(c.String("socket"), file.Socket), Listen: or(c.String("api"), file.Listen),
 		Metrics: or(c.String("metrics"), file.Metrics),
-		Targets: targets(file), Logger: logger,
+		Targets: targets(file), Logger: logger, LogTail: tail,
 	}
 	config.Membership = membership(file)
 	if c.Bool("dev") {
@@ -79,14 +82,20 @@ func or(first, second string) string {
 	return second
 }
 
-func newLogger(level string, json bool) (hclog.Logger, error) {
+// How much of the log is kept for diagnostics.
+const (
+	logLines = 5000
+	logBytes = 2 << 20
+)
+
+func newLogger(level string, json bool, output io.Writer) (hclog.Logger, error) {
 	level = or(level, "info")
 	parsed := hclog.LevelFromString(level)
 	if parsed == hclog.NoLevel {
 		return nil, usagef("log level %q: it is trace, debug, info, warn or error", level)
 	}
 	logger := hclog.New(&hclog.LoggerOptions{
-		Name: "instard", Level: parsed, Output: os.Stderr, JSONFormat: json, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+		Name: "instard", Level: parsed, Output: output, JSONFormat: json, TimeFormat: "2006-01-02T15:04:05.000Z07:00",
 		IndependentLevels: true, SubloggerHook: quieter,
 	})
 	return logger, nil

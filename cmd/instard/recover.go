@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/user"
 	"strings"
 
@@ -40,7 +41,7 @@ func recoverCluster(c *cli.Context) error {
 			return err
 		}
 	}
-	logger, err := newLogger("warn", false)
+	logger, err := newLogger("warn", false, os.Stderr)
 	if err != nil {
 		return err
 	}

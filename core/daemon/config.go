@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/telemetry"
 )
 
 // Config says what a node is. DataDir is needed; everything else has a default.
@@ -30,6 +31,7 @@ type Config struct {
 	Targets    []Target
 	Membership *Membership // of a cluster of several nodes; nil: this node is one of its own
 	Logger     hclog.Logger
+	LogTail    *telemetry.LogTail // the newest of what Logger has written, for diagnostics; nil: none
 
 	bundled string // the directory of the own binary; empty: not known
 }

@@ -129,7 +129,7 @@ func (d *Daemon) apiConfig() (api.Config, error) {
 		State: d.state, Store: d.store, Operations: d.operations, Snapshots: d.snapshots, Logs: &logs{node: d.cfg.Node, state: d.state, host: d.host},
 		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: waiting, Drained: drained,
 		Node: d.cfg.Node, Version: d.cfg.Version, Origin: d.store.Origin(), Logger: d.log,
-		Observer: d.telemetry, Metrics: d.telemetry.Handler(),
+		Observer: d.telemetry, Metrics: d.telemetry.Handler(), Debug: d.writeDebug,
 	}, nil
 }
 
