@@ -173,10 +173,16 @@ func (a *artifacts) load() error {
 func (a *artifacts) run(ctx context.Context) error {
 	tick := time.NewTicker(importEvery)
 	defer tick.Stop()
+	refused := map[artifactKey]bool{} // what a driver does not take: the next daemon may
 	for {
 		for _, key := range a.waiting() {
+			if refused[key] {
+				continue
+			}
 			if err := a.handOver(ctx, key); err != nil && ctx.Err() == nil {
-				a.log.Warn("an artifact of the restored snapshot cannot be imported yet, trying again", "driver", key.driver, "artifact", key.digest, "error", err)
+				refused[key] = sdk.CodeOf(err) == sdk.CodeInvalidConfig || sdk.CodeOf(err) == sdk.CodeUnsupported
+				a.log.Warn("an artifact of the restored snapshot is not imported", "driver", key.driver, "artifact", key.digest,
+					"trying_again", !refused[key], "error", err)
 			}
 		}
 		select {

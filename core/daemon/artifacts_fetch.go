@@ -69,8 +69,10 @@ func elsewhere(err error) bool {
 
 // supply brings an artifact into a driver; NotFound if nobody has it.
 func (a *artifacts) supply(ctx context.Context, keeper sdk.ArtifactKeeper, key artifactKey) error {
-	if err := a.importKept(ctx, keeper, key); sdk.CodeOf(err) != sdk.CodeNotFound {
+	if err := a.importKept(ctx, keeper, key); err == nil || ctx.Err() != nil {
 		return err
+	} else if sdk.CodeOf(err) != sdk.CodeNotFound {
+		a.log.Warn("an artifact of the restored snapshot cannot be imported", "driver", key.driver, "artifact", key.digest, "error", err)
 	}
 	return a.fromOthers(ctx, key, func(r io.Reader) error { return keeper.ImportArtifact(ctx, string(key.digest), r) })
 }

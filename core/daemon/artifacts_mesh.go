@@ -62,7 +62,9 @@ func (a *artifacts) send(w http.ResponseWriter, r *http.Request, key artifactKey
 	case <-r.Context().Done():
 		return
 	}
-	out := &counted{w: w}
+	control := http.NewResponseController(w)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // the connection is used again
+	out := &counted{w: punctual{w, control}}
 	err := a.export(r.Context(), key, out)
 	switch {
 	case err == nil:
@@ -71,6 +73,20 @@ func (a *artifacts) send(w http.ResponseWriter, r *http.Request, key artifactKey
 	default:
 		http.Error(w, err.Error(), statusOf(err))
 	}
+}
+
+// punctual gives each write a deadline: a reader that does not read must not keep a slot.
+type punctual struct {
+	w       io.Writer
+	control *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (p punctual) Write(data []byte) (int, error) {
+	if err := p.control.SetWriteDeadline(time.Now().Add(artifactStall)); err != nil {
+		return 0, err
+	}
+	return p.w.Write(data)
 }
 
 func statusOf(err error) int {

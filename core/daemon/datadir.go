@@ -24,6 +24,7 @@ import (
 //	signer.key     the key that signs checkpoints of the audit log, and its public half, signer.pub
 //	drivers.json   the driver binaries that may be launched: those beside instard, and those that
 //	               instard lock has accepted (-dev accepts new ones by itself)
+//	artifacts/     of a restored snapshot, until this node's drivers have them
 //	drivers/       the driver host's: a directory for every target
 //	store/         raftstore's: state, log
 type dataDir struct {

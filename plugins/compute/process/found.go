@@ -24,7 +24,7 @@ type clue struct {
 	stat   procfs.Stat
 	uid    int
 	sure   bool              // the kernel says so; the environment alone is what the process's parent says
-	labels map[string]string // its environment; empty if the program has overwritten it
+	labels map[string]string // of its log file, or else its environment; empty if the program has overwritten that
 }
 
 // findLost looks for instances that run while their directories are gone, as a whole state directory can be
@@ -92,13 +92,14 @@ func compareBool(a, b bool) int {
 // that still has its name is of somebody else's state directory, at the same path in a container. Its
 // environment is what whoever started it says, and counts for less.
 func (t *target) clue(s procfs.Stat, group, cluster string) (clue, bool) {
-	labels := procfs.Environ(s.PID)
-	file, theirs := t.outputOf(s.PID)
-	switch {
-	case theirs:
+	owner, file, theirs := t.outputOf(s.PID)
+	if theirs {
 		return clue{}, false
-	case file != "":
-		return clue{id: file, sure: true, labels: labels}, true
+	}
+	labels := labelsOf(s.PID, file)
+	switch {
+	case owner != "":
+		return clue{id: owner, sure: true, labels: labels}, true
 	case group != "" && checkID(group) == nil:
 		return clue{id: group, sure: true, labels: labels}, true
 	}
@@ -110,11 +111,12 @@ func (t *target) clue(s procfs.Stat, group, cluster string) (clue, bool) {
 }
 
 // outputOf names the instance whose log file is the process's standard output or error. Only the launcher
-// can have opened that: the file belongs to the driver, in its directories, on its file system.
-func (t *target) outputOf(pid int) (id string, theirs bool) {
+// can have opened that: the file belongs to the driver, in its directories, on its file system. file is a
+// path to it.
+func (t *target) outputOf(pid int) (id, file string, theirs bool) {
 	var own syscall.Stat_t
 	if syscall.Stat(t.dir, &own) != nil {
-		return "", false
+		return "", "", false
 	}
 	for fd, name := range map[int]string{1: logfile.Stdout, 2: logfile.Stderr} {
 		link := fmt.Sprintf("/proc/%d/fd/%d", pid, fd)
@@ -132,11 +134,11 @@ func (t *target) outputOf(pid int) (id string, theirs bool) {
 			continue
 		}
 		if st.Dev != own.Dev || int(st.Uid) != os.Geteuid() || st.Nlink > 0 {
-			return "", true
+			return "", "", true
 		}
-		return candidate, false
+		return candidate, link, false
 	}
-	return "", false
+	return "", "", false
 }
 
 // instanceUsers tells which users instances of this target run as. A process of anybody else is no instance,

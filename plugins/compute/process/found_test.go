@@ -85,6 +85,9 @@ func TestLostState(t *testing.T) {
 	if got.Service != "web" || got.Revision != 1 || got.RevisionDigest != tells.RevisionDigest || got.Generation != 1 {
 		t.Errorf("labels are %+v", got)
 	}
+	if supported := os.Geteuid() == 0; supported && found[silent.ID].Service != "web" {
+		t.Errorf("an instance without an environment has labels %+v", found[silent.ID])
+	}
 	for port, address := range made.Addresses {
 		if got.Addresses[port] != address {
 			t.Errorf("port %s is at %q, it was at %q", port, got.Addresses[port], address)

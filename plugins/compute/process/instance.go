@@ -87,6 +87,9 @@ func (t *target) follow(i *instance, id procfs.Identity) error {
 	i.mu.Unlock()
 	t.hub.changed(i.rec.ID)
 	t.waiting.Go(func() { t.await(i, handle) })
+	if err := i.label(); err != nil {
+		t.logger.Warn("an instance's output cannot be labelled; should its record be lost, its environment must do", "instance", i.rec.ID, "error", err)
+	}
 	return nil
 }
 

@@ -59,6 +59,11 @@ func Environ(pid int) map[string]string {
 	if err != nil {
 		return nil
 	}
+	return ParseEnviron(data)
+}
+
+// ParseEnviron splits NAME=value entries that end, or are separated, by zero bytes.
+func ParseEnviron(data []byte) map[string]string {
 	env := map[string]string{}
 	for line := range bytes.SplitSeq(data, []byte{0}) {
 		if name, value, ok := bytes.Cut(line, []byte("=")); ok {
