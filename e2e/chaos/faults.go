@@ -71,13 +71,20 @@ var faults = []fault{
 		return errors.Join(r.lab.Unplug(ctx, at+1, false), r.revive(ctx))
 	}},
 	{name: "a disk is full", weight: 2, noticed: true, begin: func(_ context.Context, r *run, at int, _ *rand.Rand) error {
-		return fill(r.disk(at))
-	}, end: func(ctx context.Context, r *run, at int) error {
-		return errors.Join(os.Remove(filepath.Join(r.disk(at), filler)), r.revive(ctx))
-	}},
-	{name: "the leader's disk cannot be written to", weight: 2, noticed: true, begin: func(ctx context.Context, r *run, at int, _ *rand.Rand) error {
-		return r.remount(ctx, r.leader(ctx, at), "ro")
-	}, end: func(ctx context.Context, r *run, at int) error {
+		return errors.Join(fill(r.disk(at)), fill(r.store(at)))
+	}, end: emptied},
+	{name: "the leader's store is full", weight: 2, begin: func(ctx context.Context, r *run, at int, _ *rand.Rand) error {
+		return fill(r.store(r.leader(ctx, at)))
+	}, end: emptied},
+	{name: "a daemon dies and comes back to a disk that cannot be written to", weight: 2, begin: func(ctx context.Context, r *run, at int, _ *rand.Rand) error {
+		if err := errors.Join(r.kill(at), r.remount(ctx, at, "ro")); err != nil {
+			return err
+		}
+		if r.cluster.Nodes[at].StartAgain(ctx) == nil {
+			return fmt.Errorf("n%d runs on a disk that it cannot write to", at+1)
+		}
+		return nil
+	}, end: func(ctx context.Context, r *run, _ int) error {
 		return errors.Join(r.remount(ctx, -1, "rw"), r.revive(ctx))
 	}},
 }
@@ -105,6 +112,19 @@ func next(random *rand.Rand, hosts int) step {
 		}
 	}
 	return s
+}
+
+// emptied takes the fillers away, wherever they are.
+func emptied(ctx context.Context, r *run, _ int) error {
+	var errs []error
+	for i := range hosts {
+		for _, dir := range []string{r.disk(i), r.store(i)} {
+			if err := os.Remove(filepath.Join(dir, filler)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(append(errs, r.revive(ctx))...)
 }
 
 // filler is the file that fills a disk.

@@ -32,9 +32,9 @@ func (r *run) converge(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, wholeWithin)
 	defer cancel()
-	why := ""
 	for {
-		if why = r.broken(ctx); why == "" {
+		why := r.broken(ctx)
+		if why == "" {
 			r.say("the cluster and the service are whole")
 			return nil
 		}

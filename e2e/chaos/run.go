@@ -98,7 +98,7 @@ func (r *run) setUp(ctx context.Context) (err error) {
 		return err
 	}
 	for i := range hosts {
-		if err := mount(ctx, r.disk(i)); err != nil {
+		if err := errors.Join(mount(ctx, r.disk(i)), mount(ctx, r.store(i))); err != nil {
 			return err
 		}
 	}
@@ -119,6 +119,9 @@ func (r *run) setUp(ctx context.Context) (err error) {
 
 // disk is where a host's data directory is: a file system of its own.
 func (r *run) disk(i int) string { return filepath.Join(r.dir, fmt.Sprint("n", i+1)) }
+
+// store is where a host's log and state are: another file system, so that it can be taken from the daemon alone.
+func (r *run) store(i int) string { return filepath.Join(r.disk(i), "store") }
 
 // occupy starts everything that goes on meanwhile.
 func (r *run) occupy(ctx context.Context, group *sync.WaitGroup) {
@@ -238,7 +241,7 @@ func (r *run) revive(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// remount makes a host's disk read-only, or the one that is writable again.
+// remount makes a host's store read-only, or the one that is writable again.
 func (r *run) remount(ctx context.Context, at int, mode string) error {
 	if mode == "rw" {
 		at, r.readOnly = r.readOnly, -1
@@ -248,7 +251,7 @@ func (r *run) remount(ctx context.Context, at int, mode string) error {
 	if at < 0 {
 		return nil
 	}
-	return sh(ctx, "mount", "-o", "remount,"+mode, r.disk(at))
+	return sh(ctx, "mount", "-o", "remount,"+mode, r.store(at))
 }
 
 func (r *run) tearDown() error {
@@ -269,7 +272,8 @@ func (r *run) tearDown() error {
 	}
 	for i := range hosts {
 		if r.dir != "" {
-			_ = sh(ctx, "umount", "-l", r.disk(i)) // not mounted if the set-up has failed
+			_ = sh(ctx, "umount", "-l", r.store(i)) // neither is mounted if the set-up has failed
+			_ = sh(ctx, "umount", "-l", r.disk(i))
 		}
 	}
 	if r.dir != "" {

@@ -70,7 +70,7 @@ func (l *Lab) build(ctx context.Context) error {
 		)
 	}
 	for _, args := range steps {
-		if err := run(ctx, "ip", args...); err != nil {
+		if err := ip(ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -149,11 +149,11 @@ func (l *Lab) Unplug(ctx context.Context, i int, out bool) error {
 	if out {
 		state = "down"
 	}
-	return run(ctx, "ip", "-n", l.prefix+"sw", "link", "set", "p"+strconv.Itoa(i), state)
+	return ip(ctx, "-n", l.prefix+"sw", "link", "set", "p"+strconv.Itoa(i), state)
 }
 
 func (l *Lab) nft(ctx context.Context, i int, rules string) error {
-	return run(ctx, "ip", append([]string{"netns", "exec", l.namespace(i), "nft"}, rules)...)
+	return ip(ctx, append([]string{"netns", "exec", l.namespace(i), "nft"}, rules)...)
 }
 
 // Vanish ends every process of a host with SIGKILL, as the end of its power would.
@@ -179,7 +179,7 @@ func (l *Lab) Close() error {
 	var errs []error
 	for _, name := range append([]string{l.prefix + "sw"}, l.names()...) {
 		if _, err := os.Stat("/run/netns/" + name); err == nil {
-			errs = append(errs, run(context.Background(), "ip", "netns", "del", name))
+			errs = append(errs, ip(context.Background(), "netns", "del", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -237,10 +237,10 @@ func (l *Lab) enter(i int, fn func()) error {
 	return <-done
 }
 
-func run(ctx context.Context, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+func ip(ctx context.Context, args ...string) error {
+	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
