@@ -81,15 +81,18 @@ func (c *Controller) judgeNodes(ctx context.Context) error {
 // been removed is nobody's concern.
 func (c *Controller) transitions(r state.Reader) []core.NodeStatus {
 	sights := map[string]heartbeat.Sight{}
+	now := c.now().UTC().Round(0)
 	for _, name := range watched(r) {
 		sight, ok := c.liveness.Look(name)
 		if !ok {
 			return nil
 		}
+		if m, ok := state.Members.Get(r, name); ok {
+			sight.Silent = sinceJoined(sight.Silent, now.Sub(m.Joined))
+		}
 		sights[name] = sight
 	}
 	limits := limitsOf(r, sights)
-	now := c.now().UTC().Round(0)
 	var out []core.NodeStatus
 	for _, name := range sortedNames(sights) {
 		sight := sights[name]
@@ -100,6 +103,15 @@ func (c *Controller) transitions(r state.Reader) []core.NodeStatus {
 		}
 	}
 	return out
+}
+
+// sinceJoined bounds a silence by how long the node has been a member: before that it had nothing to say. A
+// clock that was set back bounds nothing.
+func sinceJoined(silent, member time.Duration) time.Duration {
+	if member < 0 {
+		return silent
+	}
+	return min(silent, member)
 }
 
 // watched are the nodes that should be heard of: members, and those that have published themselves.
@@ -148,7 +160,7 @@ func limitsOf(r state.Reader, sights map[string]heartbeat.Sight) limits {
 
 // judge gives the state that a node comes to, and why; empty: it stays as it is. written is the sequence
 // number of the record that wrote old.
-func (l limits) judge(old core.NodeStatus, written uint64, sight *heartbeat.Sight, now time.Time) (next core.NodeState, reason string) {
+func (l limits) judge(old core.NodeStatus, written uint64, sight *heartbeat.Sight, _ time.Time) (next core.NodeState, reason string) {
 	unreachable := l.unreachable
 	if !sight.Heard {
 		unreachable *= 2

@@ -34,14 +34,21 @@ func Show(r state.Reader) (core.RecoveryView, error) {
 	return v, nil
 }
 
-// Silent lists the compute targets that have not said what they have: those of nodes that are there and
-// have not been asked yet, and those of nodes that the state places instances on and that are not there.
+// Silent lists the compute targets that have not said what they have: those of the members that are there,
+// which may have what the state knows nothing of, and those that the state places instances on, whether
+// their nodes are there or not. Members that the restored state names and that are not there any more count
+// until they are put out, or are down.
 func Silent(r state.Reader) []string {
 	listed, nodes := map[Target]bool{}, map[string]bool{}
 	for _, f := range state.Findings.All(r) {
 		if f.Class == core.ClassListed {
 			listed[Target{f.Node, f.Driver, f.Target}] = true
 			nodes[f.Node] = true
+		}
+	}
+	for name, m := range state.Members.All(r) {
+		if status, _ := state.NodeStatuses.Get(r, name); m.State == core.MemberActive && status.State != core.NodeDown {
+			nodes[name] = true
 		}
 	}
 	silent := map[string]bool{}
@@ -51,7 +58,10 @@ func Silent(r state.Reader) []string {
 		}
 	}
 	for name := range nodes {
-		node, _ := state.Nodes.Get(r, name)
+		node, ok := state.Nodes.Get(r, name)
+		if !ok {
+			silent["every target on "+name] = true // it has just joined, and has not said which it has
+		}
 		for _, t := range node.Targets {
 			if t.Kind == core.DriverCompute && t.Scope == core.ScopeNode {
 				add(Target{name, t.Driver, t.Name})
