@@ -333,7 +333,7 @@ func (a *artifacts) export(ctx context.Context, key artifactKey, w *counted) err
 		_, err := io.Copy(w, file)
 		return err
 	}
-	err := error(sdk.NotFound("this node has no driver %s", key.driver))
+	err := sdk.NotFound("this node has no driver %s", key.driver)
 	for _, target := range a.targets(key.driver) {
 		var keeper sdk.ArtifactKeeper
 		if keeper, err = a.keeper(key.driver, target); err == nil {

@@ -80,7 +80,7 @@ func (a *artifacts) supply(ctx context.Context, keeper sdk.ArtifactKeeper, key a
 // fromOthers asks one node after the other until use could read the artifact. NotFound if all have
 // answered that they do not have it.
 func (a *artifacts) fromOthers(ctx context.Context, key artifactKey, use func(io.Reader) error) error {
-	result := error(sdk.NotFound("no node of the cluster has artifact %s", key.digest))
+	result := sdk.NotFound("no node of the cluster has artifact %s", key.digest)
 	if a.daemon.mesh == nil {
 		return result
 	}

@@ -98,8 +98,13 @@ func ask(t *testing.T, a *artifacts, key artifactKey) (code int, text string) {
 func TestKeepArtifactsRefuses(t *testing.T) {
 	good := core.DigestBytes([]byte("program"))
 	for _, key := range []artifactKey{
-		{"..", good}, {"../../outside", good}, {"a/b", good}, {"", good}, {"process", "sha256:.."},
-		{"process", core.Digest("sha256:" + strings.Repeat("A", 64))}, {"process", "../../outside"},
+		{"..", good},
+		{"../../outside", good},
+		{"a/b", good},
+		{"", good},
+		{"process", "sha256:.."},
+		{"process", core.Digest("sha256:" + strings.Repeat("A", 64))},
+		{"process", "../../outside"},
 	} {
 		top := t.TempDir()
 		d := &dataDir{path: filepath.Join(top, "data")}

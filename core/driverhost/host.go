@@ -255,7 +255,7 @@ func (h *Host) end(ctx context.Context, which func(targetKey) bool) error {
 		group.Go(func() { errs[i] = t.tearDown(ctx) })
 	}
 	group.Wait()
-	return errors.Join(append(errs, h.endLost(ctx, which))...)
+	return errors.Join(errors.Join(errs...), h.endLost(ctx, which))
 }
 
 // shut ends the supervision; false if that was done before.

@@ -54,9 +54,7 @@ func sendChunks(stream grpc.ClientStreamingClient[driverv1.ImportArtifactRequest
 			return err
 		}
 		if message.Data = data[:n]; n > 0 || message.Digest != "" {
-			if stream.Send(message) != nil {
-				return nil
-			}
+			ended = stream.Send(message) != nil || ended
 		}
 		if ended {
 			return nil
