@@ -183,15 +183,16 @@ func awaitSockets(t *testing.T, dir, command string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(30 * time.Second); ; {
+		tick := time.NewTicker(20 * time.Millisecond)
+		for end := time.Now().Add(30 * time.Second); ; <-tick.C {
 			if _, err = api.Health(t.Context()); err == nil {
 				break
 			}
 			if time.Now().After(end) {
 				t.Fatalf("%s does not answer: %v", name, err)
 			}
-			time.Sleep(20 * time.Millisecond) // between two questions
 		}
+		tick.Stop()
 		api.Close()
 	}
 }

@@ -104,8 +104,8 @@ func (u *ui) found(c *cli.Context, api *client.Client, patience time.Duration) (
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			if c.Context.Err() != nil {
-				return view, c.Context.Err()
+			if err := c.Err(); err != nil {
+				return view, err
 			}
 			return api.Recovery(c.Context)
 		}

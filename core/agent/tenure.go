@@ -104,7 +104,7 @@ func (c *compute) actFor(tenure context.Context) {
 		}
 	}
 	<-tenure.Done()
-	c.setTenure(nil)
+	c.endTenure()
 	a.dropLivesOf(c)
 	<-done
 	<-done
@@ -115,6 +115,14 @@ func (c *compute) setTenure(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tenure = ctx
+}
+
+// endTenure notes that the target is not acted on.
+func (c *compute) endTenure() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var none context.Context
+	c.tenure = none
 }
 
 // acting is the context in which the target is acted on, nil if it is not.

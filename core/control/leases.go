@@ -49,8 +49,8 @@ func (k *leaseKeeper) keep(ctx context.Context) error {
 				tx.Describe(verb, reason)
 				state.Leases.Put(tx, core.LeaseID(core.DriverKind(given[i].Kind), given[i].Driver, given[i].Target), given[i])
 			}
-			_, err := handOver(tx, movesMost)
-			return err
+			handOver(tx, movesMost)
+			return nil
 		})
 		if err != nil {
 			return err
@@ -81,9 +81,9 @@ func (k *leaseKeeper) follow(ctx context.Context) error {
 	k.behind = true // until it is known to be done
 	more := false
 	meta := core.Meta{Principal: principal, Verb: "lease.follow", Reason: "another node acts for them"}
-	_, err := k.state.Update(ctx, meta, func(tx *state.Tx) (err error) {
-		more, err = handOver(tx, movesMost)
-		return err
+	_, err := k.state.Update(ctx, meta, func(tx *state.Tx) error {
+		more = handOver(tx, movesMost)
+		return nil
 	})
 	if err == nil {
 		k.behind = more
@@ -93,7 +93,7 @@ func (k *leaseKeeper) follow(ctx context.Context) error {
 
 // handOver writes the holder of its target's lease into every instance that names another node, at most
 // limit of them, and reports whether there are more.
-func handOver(tx *state.Tx, limit int) (more bool, err error) {
+func handOver(tx *state.Tx, limit int) (more bool) {
 	holders := map[place.Key]string{}
 	for _, l := range state.Leases.All(tx) {
 		if l.Kind == string(core.DriverCompute) && l.Node != "" {
@@ -101,7 +101,7 @@ func handOver(tx *state.Tx, limit int) (more bool, err error) {
 		}
 	}
 	if len(holders) == 0 {
-		return false, nil
+		return false
 	}
 	var moved []core.Instance
 	for _, inst := range state.Instances.All(tx) {
@@ -119,7 +119,7 @@ func handOver(tx *state.Tx, limit int) (more bool, err error) {
 	for _, inst := range moved {
 		state.Instances.Put(tx, inst.ID, inst)
 	}
-	return more, nil
+	return more
 }
 
 // claimants are the nodes that have a shared target configured.

@@ -95,7 +95,7 @@ func (b *Bucket) Close() error { return b.bucket.Close() }
 func (b *Bucket) List(ctx context.Context, cluster string) ([]core.SnapshotFile, error) {
 	var out []core.SnapshotFile
 	it := b.bucket.List(&blob.ListOptions{Prefix: cluster})
-	for n := 0; n < maxListed; n++ {
+	for range maxListed {
 		object, err := it.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			break

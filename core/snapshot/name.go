@@ -22,7 +22,7 @@ func Name(m *core.Manifest) string {
 // parseName reads a file's name; false if it is not one of a snapshot of the cluster.
 func parseName(name, cluster string) (core.SnapshotFile, bool) {
 	m := nameRE.FindStringSubmatch(name)
-	if m == nil || (cluster != "" && m[1] != cluster) {
+	if len(m) == 0 || (cluster != "" && m[1] != cluster) {
 		return core.SnapshotFile{}, false
 	}
 	seq, err := strconv.ParseUint(m[3], 10, 64)

@@ -71,7 +71,8 @@ func (m *Maker) Write(ctx context.Context, w io.Writer, withArtifacts bool, prog
 		}
 	}
 	progress("writing")
-	return manifest, container.Write(ctx, w, &manifest, m.Signers, filepath.Join(dir, "state"), files)
+	err = container.Write(ctx, w, &manifest, m.Signers, filepath.Join(dir, "state"), files)
+	return manifest, err
 }
 
 // collect exports the artifacts. One that cannot be had is noted, and no reason to have no snapshot.

@@ -26,7 +26,7 @@ func TestRefusalsOfOneSource(t *testing.T) {
 		if wait, _ := l.Refused("b"); wait != 0 {
 			t.Error("another source is told to wait")
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if wait, suppressed := l.Refused("a"); wait != 0 || suppressed != 80 {
 			t.Errorf("after a second: wait %s, %d were not logged, want 80", wait, suppressed)
 		}

@@ -62,7 +62,7 @@ func TestOldestIdleConnectionGoesFirst(t *testing.T) {
 		check("the other idle one", 0, 1)
 		crowd.ConnState(conns[5], http.StateNew)
 		check("nobody has waited: the newcomer", 0, 1, 5)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		crowd.ConnState(conns[5], http.StateNew)
 		check("the one that has said nothing yet", 0, 1, 4, 5)
 		if crowd.Len() != 3 {
@@ -146,7 +146,7 @@ func TestDeadlines(t *testing.T) {
 			func(conn net.Conn) {
 				_, err := io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
 				for err == nil {
-					time.Sleep(20 * time.Second)
+					<-time.After(20 * time.Second)
 					_, err = conn.Write([]byte{'x'})
 				}
 			},
@@ -155,7 +155,7 @@ func TestDeadlines(t *testing.T) {
 		"a stream without news": {
 			func(w http.ResponseWriter, r *http.Request) {
 				for range 3 {
-					time.Sleep(time.Hour)
+					<-time.After(time.Hour)
 					_, _ = io.WriteString(w, "news\n")
 					_ = http.NewResponseController(w).Flush()
 				}

@@ -72,16 +72,16 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 			k := member(t, authority, "n1", time.Now())
 			first := serial(t, k)
 			asked := renewing(t, k, authority, random, func(int) error { return nil })
-			time.Sleep(want - time.Hour)
+			<-time.After(want - time.Hour)
 			if len(asked.all()) != 0 {
 				t.Fatalf("asked after %v already", asked.all())
 			}
-			time.Sleep(2 * time.Hour)
+			<-time.After(2 * time.Hour)
 			synctest.Wait()
 			if len(asked.all()) != 1 || serial(t, k) == first {
 				t.Fatalf("asked %d times, serial %s, before %s", len(asked.all()), serial(t, k), first)
 			}
-			time.Sleep(want + time.Hour)
+			<-time.After(want + time.Hour)
 			synctest.Wait()
 			if len(asked.all()) != 2 {
 				t.Errorf("asked %d times after two lives", len(asked.all()))
@@ -101,7 +101,7 @@ func TestRenewalIsRetried(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(46 * day)
+		<-time.After(46 * day)
 		synctest.Wait()
 		if len(asked.all()) != 13 || serial(t, k) == first {
 			t.Fatalf("asked %d times", len(asked.all()))
@@ -123,15 +123,15 @@ func TestRenewalBeginsWithTheJoin(t *testing.T) {
 		var ahead atomic.Int64
 		k.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		asked := renewing(t, k, authority, 0, func(int) error { return nil })
-		time.Sleep(30 * day)
+		<-time.After(30 * day)
 		install(t, k, authority, "n1", time.Now())
-		time.Sleep(44 * day)
+		<-time.After(44 * day)
 		synctest.Wait()
 		if len(asked.all()) != 0 {
 			t.Fatalf("asked after %v", asked.all())
 		}
 		ahead.Store(int64(2 * day))
-		time.Sleep(15 * time.Minute)
+		<-time.After(15 * time.Minute)
 		synctest.Wait()
 		if len(asked.all()) == 0 {
 			t.Error("the clock's jump was not seen")
