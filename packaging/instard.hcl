@@ -25,6 +25,10 @@ api {
   # listen = "10.0.0.1:4747"         # HTTPS with the cluster's CA; without a cluster block loopback only, and no TLS
 }
 
+# telemetry {
+#   listen = "127.0.0.1:9290"        # answers Prometheus without credentials (docs/observability.md)
+# }
+
 log {
   level = "info"
 }

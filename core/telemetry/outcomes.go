@@ -9,6 +9,9 @@ import (
 	"github.com/instarhq/instar/core/state"
 )
 
+// outcomes are how a rollout can be done; one that retires the old revision has succeeded.
+var outcomes = []core.RolloutPhase{core.RolloutSucceeded, core.RolloutRolledBack, core.RolloutFailed, core.RolloutSuperseded}
+
 // outcomeMetrics count what happens to objects of the state.
 type outcomeMetrics struct {
 	rollouts  *prometheus.CounterVec
@@ -78,6 +81,17 @@ func (f *follower) begin(view *state.View) {
 	for name := range state.Schedules.All(view) {
 		f.schedule(view, name, false)
 	}
+	for name := range state.Services.All(view) {
+		f.know(name)
+	}
+}
+
+// know begins a service's counters with 0, so that the first thing that happens is an increase.
+func (f *follower) know(service string) {
+	for _, outcome := range outcomes {
+		f.outcomes.rollouts.WithLabelValues(service, outcome.String())
+	}
+	f.outcomes.failures.WithLabelValues(service)
 }
 
 func (f *follower) change(view *state.View, change state.Change, count bool) {
@@ -89,7 +103,9 @@ func (f *follower) change(view *state.View, change state.Change, count bool) {
 	case core.KindSchedule:
 		f.schedule(view, change.ID, count)
 	case core.KindService:
-		if _, there := state.Services.Get(view, change.ID); !there {
+		if _, there := state.Services.Get(view, change.ID); there {
+			f.know(change.ID)
+		} else {
 			f.forget(change.ID)
 		}
 	default: // nothing that is counted
@@ -136,8 +152,9 @@ func (f *follower) schedule(view *state.View, name string, count bool) {
 	if sched.Failing != nil {
 		why = sched.Failing.Error
 	}
+	failures := f.outcomes.snapshots.WithLabelValues(name)
 	if count && why != "" && why != f.why[name] {
-		f.outcomes.snapshots.WithLabelValues(name).Inc()
+		failures.Inc()
 	}
 	f.why[name] = why
 }

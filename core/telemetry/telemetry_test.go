@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -265,8 +266,9 @@ func TestOutcomes(t *testing.T) {
 		})
 	}
 	// A rollout that is counted shows that Follow has begun.
+	counted := regexp.MustCompile(`instar_rollouts_total{outcome="failed",service="s1"} [1-9]`)
 	begun := time.Now().Add(30 * time.Second)
-	for n := 2; !strings.Contains(c.scrape(), `instar_rollouts_total{outcome="failed",service="s1"}`); n++ {
+	for n := 2; !counted.MatchString(c.scrape()); n++ {
 		if time.Now().After(begun) {
 			t.Fatal("no rollout is counted")
 		}
