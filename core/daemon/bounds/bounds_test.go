@@ -42,6 +42,7 @@ func TestOldestIdleConnectionGoesFirst(t *testing.T) {
 		}
 		crowd.ConnState(conns[1], http.StateIdle)
 		crowd.ConnState(conns[0], http.StateIdle)
+		<-time.After(time.Second)
 		check := func(step string, want ...int) {
 			t.Helper()
 			var got []int

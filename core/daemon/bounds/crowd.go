@@ -13,6 +13,10 @@ import (
 // one, if there is no idle one to be dropped.
 const patience = time.Second
 
+// linger is for how long an idle connection is left alone: its client may still be reading the last answer,
+// which closing it would cut off.
+const linger = 200 * time.Millisecond
+
 // Crowd bounds the number of connections. One too many drops the one that has been idle for longest; if
 // none is, the one that has been waited for longest to send its first request; and if all are at work, the
 // new one. So whoever opens connections and says nothing only drives out others who say nothing. Safe for
@@ -78,11 +82,13 @@ func (c *Crowd) follow(conn net.Conn, state http.ConnState) (victim net.Conn) {
 
 // choose finds who goes for the newcomer.
 func (c *Crowd) choose(newcomer *member) *member {
-	if e := c.idle.Front(); e != nil {
-		return e.Value.(*member)
-	}
-	if oldest := c.fresh.Front().Value.(*member); time.Since(oldest.since) >= patience {
-		return oldest
+	for _, from := range []struct {
+		list *list.List
+		wait time.Duration
+	}{{c.idle, linger}, {c.fresh, patience}} {
+		if e := from.list.Front(); e != nil && time.Since(e.Value.(*member).since) >= from.wait {
+			return e.Value.(*member)
+		}
 	}
 	return newcomer
 }
