@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
@@ -17,9 +19,35 @@ type birth struct {
 
 // register counts births: what really was made, whatever daemon and driver believe.
 type register struct {
-	url    string
+	url    string // where announce posts to, or the file that it writes to
 	mu     sync.Mutex
 	births []birth
+}
+
+// newFileRegister is for instances on hosts from which the test cannot be called.
+func newFileRegister(t *testing.T, path string) *register {
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil { //nolint:gosec // instances run as other users
+		t.Fatal(err)
+	}
+	return &register{url: path}
+}
+
+// read takes what instances have written; r.mu must be held.
+func (r *register) read() {
+	data, err := os.ReadFile(r.url)
+	if err != nil {
+		return // it is the address of a server
+	}
+	r.births = nil
+	for line := range bytes.Lines(data) {
+		var b birth
+		if json.Unmarshal(line, &b) == nil {
+			r.births = append(r.births, b)
+		}
+	}
 }
 
 func newRegister(t *testing.T) *register {
@@ -44,6 +72,7 @@ func newRegister(t *testing.T) *register {
 func (r *register) counts() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.read()
 	counts := map[string]int{}
 	for _, b := range r.births {
 		counts[b.Instance]++
@@ -55,6 +84,7 @@ func (r *register) counts() map[string]int {
 func (r *register) alive() map[string]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.read()
 	found := map[string]int{}
 	for _, b := range r.births {
 		if syscall.Kill(b.Pid, 0) == nil {

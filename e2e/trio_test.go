@@ -22,6 +22,7 @@ type trio struct {
 	*node.Cluster
 	dir       string
 	artifact  string
+	bind      string   // what instances listen on
 	addresses []string // of the routes, one on each node
 	births    *register
 	ctx       context.Context
@@ -31,13 +32,8 @@ type trio struct {
 func newTrio(t *testing.T) *trio {
 	t.Helper()
 	c, ctx := newMembers(t)
-	tr := &trio{Cluster: c, dir: t.TempDir(), births: newRegister(t), ctx: ctx}
-	tr.artifact = filepath.Join(tr.dir, "artifact")
-	build := exec.CommandContext(ctx, "go", "build", "-o", tr.artifact+"/", "./examples/hello", "./e2e/announce")
-	build.Dir = built.repository
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	tr := &trio{Cluster: c, dir: t.TempDir(), births: newRegister(t), ctx: ctx, bind: "127.0.0.1"}
+	tr.build(t)
 	for range c.Nodes {
 		address, err := node.FreeAddress()
 		if err != nil {
@@ -47,6 +43,17 @@ func newTrio(t *testing.T) *trio {
 	}
 	tr.apply(t, 0, "hello", 3)
 	return tr
+}
+
+// build makes the artifact.
+func (tr *trio) build(t *testing.T) {
+	t.Helper()
+	tr.artifact = filepath.Join(tr.dir, "artifact")
+	build := exec.CommandContext(tr.ctx, "go", "build", "-o", tr.artifact+"/", "./examples/hello", "./e2e/announce")
+	build.Dir = built.repository
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 // apply declares the service through a node and waits until it serves. Its instances are told to say
@@ -61,7 +68,7 @@ func (tr *trio) apply(t *testing.T, through int, greeting string, count int) {
 	text := fmt.Sprintf(`service "hello" {
   count = %d
   artifact { source = %q }
-  compute "process" { command = ["./announce", %q, "./hello", "127.0.0.1:${port.http}"] }
+  compute "process" { command = ["./announce", %q, "./hello", "%s:${port.http}"] }
   port "http" {}
   env = { GREETING = %q }
   health "http" {
@@ -74,7 +81,7 @@ func (tr *trio) apply(t *testing.T, through int, greeting string, count int) {
     bake          = "0s"
     keep_previous = "0s"
   }
-}`, count, tr.artifact, tr.births.url, greeting, routes.String())
+}`, count, tr.artifact, tr.births.url, tr.bind, greeting, routes.String())
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
