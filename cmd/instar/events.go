@@ -48,15 +48,7 @@ func (u *ui) events(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	line := u.notice
-	var all []core.Notice
-	switch {
-	case want.Follow && format == "json":
-		line = func(n *core.Notice) error { return json.NewEncoder(u.out).Encode(n) }
-	case format != "table":
-		all = []core.Notice{}
-		line = func(n *core.Notice) error { all = append(all, *n); return nil }
-	}
+	all := []core.Notice{} // for programs, without -f
 	for n, err := range api.Notices(c.Context, want) {
 		if err != nil {
 			if c.Err() != nil && errors.Is(err, c.Err()) {
@@ -64,14 +56,22 @@ func (u *ui) events(c *cli.Context) error {
 			}
 			return err
 		}
-		if err := line(&n); err != nil {
+		switch {
+		case format == "table":
+			err = u.notice(&n)
+		case want.Follow:
+			err = json.NewEncoder(u.out).Encode(n)
+		default:
+			all = append(all, n)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if all == nil {
+	if want.Follow {
 		return nil
 	}
-	return u.show(c, all, func() error { return nil })
+	return u.show(c, all, func() error { return nil }) // for people it is printed as it comes
 }
 
 // notice prints a line for people.

@@ -100,7 +100,7 @@ func TestEventsSince(t *testing.T) {
 	if resp.StatusCode != http.StatusUnprocessableEntity {
 		t.Errorf("status %s", resp.Status)
 	}
-	for range f.Notices(t.Context(), client.Events{Since: time.Nanosecond}) {
-		t.Error("an event of the last nanosecond")
+	for n, err := range f.Notices(t.Context(), client.Events{Since: time.Nanosecond}) {
+		t.Errorf("an event of the last nanosecond: %+v, %v", n, err)
 	}
 }

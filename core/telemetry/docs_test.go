@@ -82,7 +82,9 @@ func TestDocsNameRealMetrics(t *testing.T) {
 			Type    string
 			Targets []struct{ Expr string }
 		}
-		Templating struct{ List []struct{ Name, Query string } }
+		Templating struct {
+			List []struct{ Name, Query string }
+		}
 	}
 	if err := json.Unmarshal(data, &dashboard); err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
@@ -111,7 +112,7 @@ func (c *cluster) fill(nodes, services, instances int) {
 func (c *cluster) scrape() string {
 	c.Helper()
 	w := httptest.NewRecorder()
-	c.telemetry.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	c.telemetry.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if w.Code != 200 {
 		c.Fatalf("status %d: %s", w.Code, w.Body)
 	}
@@ -310,7 +311,7 @@ func BenchmarkScrape(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				w := httptest.NewRecorder()
-				handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+				handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 				_, _ = io.Copy(io.Discard, w.Body)
 			}
 		})
