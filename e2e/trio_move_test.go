@@ -21,6 +21,7 @@ import (
 
 // Nodes are emptied, come and go, while customers are served through those that stay.
 func TestNodesComeAndGoUnderLoad(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	tr := newTrio(t)
 	tr.settled(t, 0, 3)
 	t.Run("a follower has what was written", tr.readsItsWrites)

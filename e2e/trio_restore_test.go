@@ -17,6 +17,7 @@ import (
 // A cluster goes back to a snapshot while it runs, is lost and comes back, and is lost again and comes back
 // by itself: what runs is adopted every time, and no request through any node fails.
 func TestClusterComesBackFromASnapshot(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	tr := newTrio(t)
 	before := tr.settled(t, 0, 3)
 	if nodes := slices.Sorted(maps.Values(before)); !slices.Equal(nodes, tr.Names) {
