@@ -240,9 +240,13 @@ func (c *carrier) report() {
 	c.agent.reporter.Report(report.Observation{
 		Kind: core.KindRouteStatus, ID: c.id, Size: 512 + 64*len(status.Quiet),
 		Write: func(tx *state.Tx) {
-			if _, ok := state.Routes.Get(tx, status.Route); ok {
-				state.RouteStatuses.Put(tx, c.id, status)
+			if _, ok := state.Routes.Get(tx, status.Route); !ok {
+				return
 			}
+			if last, _ := state.RouteStatuses.Get(tx, c.id); last.Generation > status.Generation {
+				return // said before this agent was started on a replica that was behind
+			}
+			state.RouteStatuses.Put(tx, c.id, status)
 		},
 	})
 }

@@ -48,7 +48,7 @@ func (s *server) access(mux *http.ServeMux, next http.Handler, operations map[st
 		caller, err := s.authenticate(r)
 		info := request{source: refusal.Source(r.RemoteAddr), operation: operation}
 		if strings.HasPrefix(caller.Principal, "local:") || caller.Via != "" {
-			info.source = caller.Principal + caller.Via // a unix socket and a member have no address of their own
+			info.source = caller.Principal // a unix socket and a member have no address of their own
 		}
 		ctx := context.WithValue(identity.WithCaller(r.Context(), caller), requestKey{}, info)
 		if rule := rules[operation]; err == nil || !rule.public {

@@ -107,7 +107,7 @@ func (m *member) stop() {
 	if err := m.daemon.Close(); err != nil {
 		m.Errorf("%s: %v", m.name, err)
 	}
-	_ = <-m.ended // whoever wants to know asks end
+	<-m.ended //nolint:errcheck // whoever wants to know asks end
 	m.daemon = nil
 }
 

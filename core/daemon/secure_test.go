@@ -193,7 +193,7 @@ func TestHostileRequests(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
-	resp, err := http.Get("http://" + n.address + "/v1/status") //nolint:noctx // it ends at once
+	resp, err := http.Get("http://" + n.address + "/v1/status")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestIdleConnectionsSlowNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = conn.Close() }()
+		t.Cleanup(func() { _ = conn.Close() })
 	}
 	cancel()
 	select {

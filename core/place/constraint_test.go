@@ -78,12 +78,21 @@ func TestRefusalCountsNodes(t *testing.T) {
 		targets []Target
 		why     string
 	}{
-		{"as in the manual", []Target{labelled("n1", ""), labelled("n2", "rack=b"), closed(labelled("n3", "rack=a"), "draining")},
-			"0 of 3 nodes: 2 lack rack=a, 1 is draining"},
-		{"several closed", []Target{closed(labelled("n1", "rack=a"), "draining"), closed(labelled("n2", "rack=a"), "draining"), closed(labelled("n3", "rack=a"), "down")},
-			"0 of 3 nodes: 2 are draining, 1 is down"},
-		{"some could", []Target{sick, full, labelled("n2", ""), closed(labelled("n3", "rack=a"), "unreachable")},
-			"n5/local: cpu: 100 needed, 10 of 10 free; n4/local: not healthy: driver exited; of 4 nodes 1 is unreachable, 1 lacks rack=a"},
+		{
+			"as in the manual",
+			[]Target{labelled("n1", ""), labelled("n2", "rack=b"), closed(labelled("n3", "rack=a"), "draining")},
+			"0 of 3 nodes: 2 lack rack=a, 1 is draining",
+		},
+		{
+			"several closed",
+			[]Target{closed(labelled("n1", "rack=a"), "draining"), closed(labelled("n2", "rack=a"), "draining"), closed(labelled("n3", "rack=a"), "down")},
+			"0 of 3 nodes: 2 are draining, 1 is down",
+		},
+		{
+			"some could",
+			[]Target{sick, full, labelled("n2", ""), closed(labelled("n3", "rack=a"), "unreachable")},
+			"n5/local: cpu: 100 needed, 10 of 10 free; n4/local: not healthy: driver exited; of 4 nodes 1 is unreachable, 1 lacks rack=a",
+		},
 		{"a node with two targets is one", []Target{closed(labelled("n1", "rack=a"), "down"), closed(second, "down")}, "0 of 1 node: 1 is down"},
 		{"nobody has the driver", nil, "no node has driver process"},
 	} {

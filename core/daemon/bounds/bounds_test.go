@@ -94,7 +94,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = conn.Close() }()
+		t.Cleanup(func() { _ = conn.Close() })
 		switch i % 3 {
 		case 0: // nothing
 		case 1:
@@ -154,7 +154,7 @@ func TestDeadlines(t *testing.T) {
 			6 * time.Minute, "",
 		},
 		"a stream without news": {
-			func(w http.ResponseWriter, r *http.Request) {
+			func(w http.ResponseWriter, _ *http.Request) {
 				for range 3 {
 					<-time.After(time.Hour)
 					_, _ = io.WriteString(w, "news\n")
@@ -217,7 +217,9 @@ func TestAnswerIsTakenOrTheRequestEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("the request has ended without an error")
+		}
 		if took := time.Since(begin); took > time.Minute {
 			t.Errorf("it took %s", took)
 		}

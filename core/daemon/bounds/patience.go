@@ -50,7 +50,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	_ = b.control.SetReadDeadline(deadline) // see Patience
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // as io.Reader says; after other errors the server shall not read on
+	if err == io.EOF { // as io.Reader says; after other errors the server shall not read on
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err

@@ -98,10 +98,13 @@ func TestDamagedAuthorityIsRefused(t *testing.T) {
 		return string(data)
 	}
 	one, two := text(newCA(t, cluster)), text(newCA(t, cluster))
-	cut := strings.Index(one, "-----BEGIN PRIVATE KEY")
+	cut, other := strings.Index(one, "-----BEGIN PRIVATE KEY"), strings.Index(two, "-----BEGIN PRIVATE KEY")
+	if cut < 0 || other < 0 {
+		t.Fatal("there is no key in it")
+	}
 	damaged := map[string]string{
 		"nothing": "", "no key": one[:cut], "no certificate": one[cut:], "cut off": one[:len(one)-40],
-		"another's key": one[:cut] + two[strings.Index(two, "-----BEGIN PRIVATE KEY"):],
+		"another's key": one[:cut] + two[other:],
 	}
 	for name, data := range damaged {
 		if _, err := ca.Parse([]byte(data)); core.CodeOf(err) != core.CodeCorrupt {

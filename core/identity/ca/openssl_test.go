@@ -92,8 +92,8 @@ func TestOpenSSLVerifies(t *testing.T) {
 	if serial := strings.TrimLeft(strings.ToLower(text[strings.Index(text, "serial=")+7:strings.Index(text, "\n")]), "0"); serial != node.Serial {
 		t.Errorf("serial %s, openssl says %s", node.Serial, serial)
 	}
-	print, err := openssl(t, "x509", "-in", mine, "-noout", "-fingerprint", "-sha256")
-	hex := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(print[strings.Index(print, "=")+1:]), ":", ""))
+	fingerprint, err := openssl(t, "x509", "-in", mine, "-noout", "-fingerprint", "-sha256")
+	hex := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(fingerprint[strings.Index(fingerprint, "=")+1:]), ":", ""))
 	if err != nil || "sha256:"+hex != string(authority.Digest()) {
 		t.Errorf("digest %s, openssl says %s, %v", authority.Digest(), hex, err)
 	}
