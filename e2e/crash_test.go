@@ -92,6 +92,7 @@ func desired(d core.Desired) func(core.Event) bool {
 // under load. Every time the rollout comes to its end after the restart, each instance was made once, no
 // process is left that the store does not know, and nobody notices.
 func TestI4EachInstanceIsMadeOnce(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	quick := []string{"keep_previous=1s", "bake=1s"}
 	c.deploy(append(quick, "version=0")...)
@@ -125,6 +126,7 @@ func TestI4EachInstanceIsMadeOnce(t *testing.T) {
 
 // TestI4RollingBackSurvivesACrash is the same for a revision that turns bad during its bake.
 func TestI4RollingBackSurvivesACrash(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.3)

@@ -142,6 +142,7 @@ func (c *dockerCluster) settled(what string) {
 // TestDockerService replaces a service in containers under load, while instard is killed at every phase and
 // dockerd dies and comes back. Nobody notices.
 func TestDockerService(t *testing.T) {
+	t.Parallel()
 	c := newDockerCluster(t)
 	c.must(c.args(0)...)
 	customers := c.customers(0.3)
@@ -215,6 +216,7 @@ func (c *dockerCluster) targetHealthy() bool {
 
 // TestDockerDriftIsReplaced changes a container by hand; an instance that nobody has touched takes its place.
 func TestDockerDriftIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := newDockerCluster(t)
 	c.must(c.args(0)...)
 	before := c.serving()

@@ -50,6 +50,7 @@ func haproxyCluster(t *testing.T) (*cluster, *balancer.Balancer) {
 // TestHAProxyCrashes: instard is killed at each phase of a rollout behind HAProxy, under load; HAProxy is
 // reloaded in between. Nobody notices (I1, I5, I7, I8).
 func TestHAProxyCrashes(t *testing.T) {
+	t.Parallel()
 	c, b := haproxyCluster(t)
 	quick := []string{"driver=haproxy", "keep_previous=1s", "bake=1s"}
 	c.deploy(append(quick, "version=0")...)
@@ -73,6 +74,7 @@ func TestHAProxyCrashes(t *testing.T) {
 // TestHAProxyKilled: HAProxy dies and is started again, also while instard is away; it serves the present
 // revision at once, and the next rollouts and rollbacks go well.
 func TestHAProxyKilled(t *testing.T) {
+	t.Parallel()
 	c, b := haproxyCluster(t)
 	c.deploy("driver=haproxy", "version=1")
 	c.deploy("driver=haproxy", "version=2")

@@ -17,6 +17,7 @@ import (
 // TestI1NoUnverifiedInstanceGetsTraffic: revisions that never get healthy, crash, or fail a smoke check get
 // no request, though customers keep coming while they are tried.
 func TestI1NoUnverifiedInstanceGetsTraffic(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.3)
@@ -42,6 +43,7 @@ func TestI1NoUnverifiedInstanceGetsTraffic(t *testing.T) {
 // TestI2NeverFewerThanWanted: replacing, scaling with a replacement and rolling back never leave a route
 // with fewer healthy instances than wanted.
 func TestI2NeverFewerThanWanted(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.3)
@@ -56,6 +58,7 @@ func TestI2NeverFewerThanWanted(t *testing.T) {
 // TestI3InstancesNeverChange: what an instance was created from stays, whatever becomes of the source, and
 // a replacement instance of the revision is made from the same bytes.
 func TestI3InstancesNeverChange(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	source := filepath.Join(c.dir, "source")
 	if err := os.CopyFS(source, os.DirFS(built.shop)); err != nil {
@@ -108,6 +111,7 @@ func fetch(t *testing.T, url string) string {
 // TestI5NothingIsDestroyedInUse: the old revision goes at once after the switch (keep_previous 0), while
 // orders of half a second are still being sent to it and WebSockets are open on it.
 func TestI5NothingIsDestroyedInUse(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1", "keep_previous=0s", "bake=0s")
 	streams := load.ShopStreams(0.2)
@@ -139,6 +143,7 @@ func TestI5NothingIsDestroyedInUse(t *testing.T) {
 // TestI7OlderTrafficStateNeverWins: the daemon is killed at the moment of each switch; the route that it
 // finds afterwards only ever moves on.
 func TestI7OlderTrafficStateNeverWins(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.3)
@@ -161,6 +166,7 @@ func TestI7OlderTrafficStateNeverWins(t *testing.T) {
 // TestI8NobodyNotices: a full day under load: replacements, a rollback, a bad revision during the bake,
 // scaling, and a new configuration.
 func TestI8NobodyNotices(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.5)
@@ -183,6 +189,7 @@ func TestI8NobodyNotices(t *testing.T) {
 // TestI9LifeGoesOnWithoutControlPlane: with instard dead, instances and traffic go on; with it back, they
 // are the same instances.
 func TestI9LifeGoesOnWithoutControlPlane(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.5)

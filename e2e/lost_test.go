@@ -66,6 +66,7 @@ func gone(pid int) bool { return syscall.Kill(pid, 0) != nil }
 
 // A machine that has lost everything, also the artifact's source, has its service back from a snapshot alone.
 func TestRestoreOfEverything(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	artifact := c.artifact()
 	c.deploy("version=1", "artifact="+artifact)
@@ -111,6 +112,7 @@ func TestRestoreOfEverything(t *testing.T) {
 // find what the old ones had: the proxy takes over, and instances of which nothing is left but the process
 // are replaced and ended.
 func TestRestoreUnderWhatRuns(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	artifact := c.artifact()
 	c.deploy("version=1", "artifact="+artifact)

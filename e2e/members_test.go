@@ -182,6 +182,7 @@ func instances(ctx context.Context, t *testing.T, api *client.Client) []string {
 // Each instard is restarted in turn, then the leader is killed: no request through any proxy fails, every
 // write is taken by the nodes that are there, and no instance is touched.
 func TestRollingRestartUnderLoad(t *testing.T) {
+	t.Parallel()
 	c, ctx := newMembers(t)
 	addresses := serve(ctx, t, c)
 	before := instances(ctx, t, c.Nodes[0].API)

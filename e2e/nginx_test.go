@@ -14,6 +14,7 @@ import (
 // TestNginxConfigurationIsReplaced: a third-party server gets a new configuration, twice, and its customers
 // see one or the other, and nothing else.
 func TestNginxConfigurationIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	apply := func(greeting string) {
 		t.Helper()

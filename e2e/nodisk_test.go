@@ -16,6 +16,7 @@ import (
 // Three machines share no disk: an artifact is a path on the one where apply ran, and then not even there any
 // more. The leader has it pinned where it is, and every node that needs it gets it from one that has it.
 func TestArtifactOfOneNode(t *testing.T) {
+	t.Parallel()
 	dir, err := node.TempDir()
 	if err != nil {
 		t.Fatal(err)

@@ -52,6 +52,7 @@ func (c *cluster) saved(file string, args ...string) core.Manifest {
 // adopted, what is newer is left alone until it is said otherwise, the rollout goes on, and no customer
 // notices.
 func TestRestoreInTheMiddleOfARollout(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	customers := c.customers(0.2)
@@ -119,6 +120,7 @@ func TestRestoreInTheMiddleOfARollout(t *testing.T) {
 // A running cluster goes back to a snapshot under its agent, and what the snapshot does not know goes only
 // if that is asked for.
 func TestRestoreInPlace(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	file := filepath.Join(c.dir, "one.instar")
@@ -154,6 +156,7 @@ func TestRestoreInPlace(t *testing.T) {
 
 // A snapshot that is cut off or of another cluster changes nothing.
 func TestRestoreRefuses(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	c.deploy("version=1")
 	file := filepath.Join(c.dir, "one.instar")

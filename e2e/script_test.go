@@ -15,6 +15,7 @@ import (
 // TestScripts runs the client as people do, each script of testdata/script against a daemon of its own. The
 // environment has SHOP, the arguments that apply the shop; "exits N command…" wants an exit code.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("scripts %v, error %v", scripts, err)

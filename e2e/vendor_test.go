@@ -47,6 +47,7 @@ func vendorDriver(t *testing.T) string {
 // TestVendorDriver: a driver from outside of the repository is found, verified, documented and used, and an
 // instance of it survives the daemon.
 func TestVendorDriver(t *testing.T) {
+	t.Parallel()
 	binary := vendorDriver(t)
 	config := filepath.Join(t.TempDir(), "instard.hcl")
 	if err := os.WriteFile(config, []byte(fmt.Sprintf(vendorConfig, filepath.Dir(binary))), 0o600); err != nil {
