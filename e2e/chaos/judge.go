@@ -74,6 +74,9 @@ func (r *run) broken(ctx context.Context) string {
 // judge says everything that was wrong.
 func (r *run) judge(ctx context.Context) error {
 	errs := []error{r.judgeHistory(), r.judgeCustomers()}
+	if err := r.caughtUp(ctx); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
 	records, err := judge.Read(ctx, r.cluster.Nodes[0].API)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
@@ -92,6 +95,30 @@ func (r *run) judge(ctx context.Context) error {
 		len(r.history.operations), len(r.history.receipts), r.customers.asked, len(r.customers.complaints),
 		len(r.customers.unexcused(r.windows)), r.rollouts, len(records))
 	return errors.Join(errs...)
+}
+
+// caughtUp waits until every node has every acknowledged write: a node may be told of one a moment later.
+func (r *run) caughtUp(ctx context.Context) error {
+	newest := uint64(0)
+	for _, receipt := range r.history.receipts {
+		newest = max(newest, receipt.Seq)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wholeWithin)
+	defer cancel()
+	for i, n := range r.cluster.Nodes {
+		for {
+			health, err := n.API.Health(ctx)
+			if err == nil && health.Seq >= newest {
+				break
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+				return fmt.Errorf("I6: record %d was acknowledged, n%d has %d: %w", newest, i+1, health.Seq, errors.Join(ctx.Err(), err))
+			}
+		}
+	}
+	return nil
 }
 
 func (r *run) judgeHistory() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/instarhq/instar/sdk"
@@ -95,18 +96,16 @@ func TestCancelledCreates(t *testing.T) {
 	spec := r.spec(waits)
 	for limit := range 8 {
 		ctx, cancel := context.WithCancel(t.Context())
-		steps := 0
-		stop := context.AfterFunc(t.Context(), cancel)
-		go func() {
+		var looks sync.WaitGroup
+		looks.Go(func() {
 			// Not a clock: as many looks at the engine as the round has.
-			for ; steps < limit*3; steps++ {
+			for range limit * 3 {
 				r.containers()
 			}
 			cancel()
-		}()
+		})
 		_, err := r.driver.Create(ctx, spec)
-		stop()
-		cancel()
+		looks.Wait()
 		if err == nil {
 			break
 		}
