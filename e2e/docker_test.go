@@ -171,10 +171,11 @@ func TestDockerService(t *testing.T) {
 			t.Fatalf("killed at %s: rollout %s is %s, want succeeded", moment.what, r.ID(), r.Phase)
 		}
 	}
+	c.satisfied(customers.Stop())
 	c.hold(judge.Enough)
 
 	// The engine dies while a rollout makes instances, and then while nothing happens. Nobody can reach a published
-	// port meanwhile if it was the engine that forwarded it, so what is healthy is not judged any more.
+	// port meanwhile if it was the engine that forwarded it, so neither customers nor what is healthy are judged any more.
 	done := c.start(next()...)
 	c.await("the rollout begins", func() bool { return len(c.instances()) > 2 })
 	c.restartEngine()
@@ -185,7 +186,6 @@ func TestDockerService(t *testing.T) {
 	}
 	c.restartEngine()
 	c.settled("dockerd was killed")
-	c.satisfied(customers.Stop())
 	c.hold(judge.All)
 }
 
