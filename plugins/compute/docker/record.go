@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
+	"github.com/instarhq/instar/plugins/durable"
 )
 
 // recordFormat is the format number of instance records.

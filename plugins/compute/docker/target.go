@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
-	"github.com/instarhq/instar/plugins/compute/process/keyed"
+	"github.com/instarhq/instar/plugins/durable"
+	"github.com/instarhq/instar/plugins/keyed"
 	"github.com/instarhq/instar/sdk"
 	"github.com/instarhq/instar/sdk/serve"
 )

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
 	"github.com/instarhq/instar/plugins/compute/process/launch"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/plugins/compute/process/artifact"
-	"github.com/instarhq/instar/plugins/compute/process/durable"
 	"github.com/instarhq/instar/plugins/compute/process/launch"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
 	"github.com/instarhq/instar/plugins/compute/process/launch"
 	"github.com/instarhq/instar/plugins/compute/process/logfile"
 	"github.com/instarhq/instar/plugins/compute/process/procfs"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

@@ -9,8 +9,8 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
 	"github.com/instarhq/instar/plugins/compute/process/launch"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

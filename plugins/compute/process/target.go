@@ -20,10 +20,10 @@ import (
 
 	"github.com/instarhq/instar/plugins/compute/process/artifact"
 	"github.com/instarhq/instar/plugins/compute/process/cgroup"
-	"github.com/instarhq/instar/plugins/compute/process/durable"
-	"github.com/instarhq/instar/plugins/compute/process/keyed"
 	"github.com/instarhq/instar/plugins/compute/process/logfile"
 	"github.com/instarhq/instar/plugins/compute/process/port"
+	"github.com/instarhq/instar/plugins/durable"
+	"github.com/instarhq/instar/plugins/keyed"
 	"github.com/instarhq/instar/sdk"
 	"github.com/instarhq/instar/sdk/serve"
 )

@@ -5,7 +5,6 @@ import (
 	"net"
 	"regexp"
 	"slices"
-	"strconv"
 
 	"github.com/instarhq/instar/plugins/traffic/haproxy/layout"
 	"github.com/instarhq/instar/sdk"
@@ -32,7 +31,7 @@ func validate(r sdk.Route) error {
 	if r.TLS != nil {
 		return sdk.InvalidConfig("tls", "HAProxy's TLS is in the target's attribute binds, not in the route: binds = { %q = \"ssl crt FILE alpn h2,http/1.1\" }", r.Listen)
 	}
-	if err := validatePools(r.Pools); err != nil {
+	if err := sdk.CheckPools(r.Pools); err != nil {
 		return err
 	}
 	switch r.Protocol {
@@ -57,47 +56,11 @@ func validateMatch(r sdk.Route) error {
 	return nil
 }
 
-func validatePools(pools []sdk.Pool) error {
-	seen := make(map[int]bool)
-	for _, p := range pools {
-		if p.Revision < 1 {
-			return sdk.InvalidConfig("pools", "revision %d: revisions begin with 1", p.Revision)
-		}
-		if seen[p.Revision] {
-			return sdk.InvalidConfig("pools", "revision %d has more than one pool", p.Revision)
-		}
-		seen[p.Revision] = true
-		if p.Weight < 0 || p.Weight > 1_000_000 {
-			return sdk.InvalidConfig("pools", "revision %d has weight %d: it must be between 0 and 1000000", p.Revision, p.Weight)
-		}
-		ids := make(map[string]bool)
-		for _, e := range p.Endpoints {
-			if e.ID == "" || ids[e.ID] {
-				return sdk.InvalidConfig("pools", "revision %d: every endpoint needs an id of its own, and %q is not", p.Revision, e.ID)
-			}
-			ids[e.ID] = true
-			if _, err := checkAddress(e.Address); err != nil {
-				return sdk.InvalidConfig("pools", "endpoint %s: %q is no address: %w", e.ID, e.Address, err)
-			}
-		}
-	}
-	return nil
-}
-
-func checkAddress(address string) (host string, err error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err == nil && n == 0 {
-		err = strconv.ErrRange
-	}
-	return host, err
-}
-
 func checkListen(address string) error {
-	host, err := checkAddress(address)
+	if err := sdk.CheckAddress(address); err != nil {
+		return err
+	}
+	host, _, err := net.SplitHostPort(address)
 	if err == nil && !listenHost.MatchString(host) {
 		err = &net.AddrError{Err: "no such host", Addr: host}
 	}

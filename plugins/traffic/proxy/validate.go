@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"net"
-	"strconv"
 	"strings"
 
 	"github.com/instarhq/instar/plugins/traffic/proxy/http1"
@@ -19,13 +17,13 @@ func validate(r sdk.Route) (route.Match, error) {
 	if r.Generation == 0 {
 		return m, sdk.InvalidConfig("generation", "generations begin with 1")
 	}
-	if err := checkAddress(r.Listen); err != nil {
+	if err := sdk.CheckAddress(r.Listen); err != nil {
 		return m, sdk.InvalidConfig("listen", "%q is no address such as :8080 or 127.0.0.1:8080: %w", r.Listen, err)
 	}
 	if r.TLS != nil && (r.TLS.CertificateFile == "" || r.TLS.KeyFile == "") {
 		return m, sdk.InvalidConfig("tls", "certificate_file and key_file are both needed")
 	}
-	if err := validatePools(r.Pools); err != nil {
+	if err := sdk.CheckPools(r.Pools); err != nil {
 		return m, err
 	}
 	switch r.Protocol {
@@ -51,43 +49,4 @@ func validateMatch(r sdk.Route) (m route.Match, err error) {
 	}
 	m.Path = strings.TrimRight(r.Path, "/")
 	return m, nil
-}
-
-func validatePools(pools []sdk.Pool) error {
-	seen := make(map[int]bool)
-	for _, p := range pools {
-		if p.Revision < 1 {
-			return sdk.InvalidConfig("pools", "revision %d: revisions begin with 1", p.Revision)
-		}
-		if seen[p.Revision] {
-			return sdk.InvalidConfig("pools", "revision %d has more than one pool", p.Revision)
-		}
-		seen[p.Revision] = true
-		if p.Weight < 0 || p.Weight > 1_000_000 {
-			return sdk.InvalidConfig("pools", "revision %d has weight %d: it must be between 0 and 1000000", p.Revision, p.Weight)
-		}
-		ids := make(map[string]bool)
-		for _, e := range p.Endpoints {
-			if e.ID == "" || ids[e.ID] {
-				return sdk.InvalidConfig("pools", "revision %d: every endpoint needs an id of its own, and %q is not", p.Revision, e.ID)
-			}
-			ids[e.ID] = true
-			if err := checkAddress(e.Address); err != nil {
-				return sdk.InvalidConfig("pools", "endpoint %s: %q is no address: %w", e.ID, e.Address, err)
-			}
-		}
-	}
-	return nil
-}
-
-func checkAddress(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err == nil && n == 0 {
-		err = strconv.ErrRange
-	}
-	return err
 }

@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

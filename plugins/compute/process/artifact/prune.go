@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
+	"github.com/instarhq/instar/plugins/durable"
 )
 
 // resolvedFor is how long a blob stays that nobody has fetched: whoever resolved it has not necessarily

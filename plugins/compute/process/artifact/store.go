@@ -14,8 +14,8 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
-	"github.com/instarhq/instar/plugins/compute/process/keyed"
+	"github.com/instarhq/instar/plugins/durable"
+	"github.com/instarhq/instar/plugins/keyed"
 	"github.com/instarhq/instar/sdk"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
+	"github.com/instarhq/instar/plugins/durable"
 	"github.com/instarhq/instar/sdk"
 )
 

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/instarhq/instar/plugins/compute/process/durable"
 	"github.com/instarhq/instar/plugins/compute/process/procfs"
+	"github.com/instarhq/instar/plugins/durable"
 )
 
 // stageName is the first argument of a process that is a stage.

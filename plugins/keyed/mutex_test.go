@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/instarhq/instar/plugins/compute/process/keyed"
+	"github.com/instarhq/instar/plugins/keyed"
 )
 
 func TestMutex(t *testing.T) {
