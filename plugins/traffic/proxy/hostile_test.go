@@ -147,7 +147,9 @@ func TestLimits(t *testing.T) {
 		n, _ := io.Copy(io.Discard, req.Body)
 		_, _ = fmt.Fprint(w, n)
 	})
-	for _, c := range []*http.Client{client(t), h2client(t)} {
+	clients := []*http.Client{client(t), h2client(t)}
+	for i := range 100 { // the endpoint's answer to too much would race with the refusal
+		c := clients[i%2]
 		for body, want := range map[string]int{"0123456789": 200, "0123456789a": 413} {
 			for _, reader := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body))} {
 				resp, err := c.Post(r.url("/"), "", reader)

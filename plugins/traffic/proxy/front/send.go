@@ -67,13 +67,14 @@ func (p *passage) sendBody() error {
 		buf := buffers.Get().(*buffer)
 		n, err := gather(&p.reqBody, buf[http1.ChunkRoom:len(buf)-http1.ChunkTail], true)
 		flowing = n >= bulk
-		total += int64(n)
+		if total += int64(n); p.options.MaxBody > 0 && total > p.options.MaxBody {
+			buffers.Put(buf)
+			return errTooLarge // before the last of it is sent: the endpoint must not take the request for whole
+		}
 		stall.push(up, now)
 		werr := p.sendPart(buf, n, errors.Is(err, io.EOF))
 		buffers.Put(buf)
 		switch {
-		case p.options.MaxBody > 0 && total > p.options.MaxBody:
-			return errTooLarge
 		case werr != nil:
 			return errEndpoint
 		case err != nil && !errors.Is(err, io.EOF):
