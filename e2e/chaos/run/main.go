@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -24,10 +25,20 @@ func main() {
 		*seed = rand.Uint64()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := chaos.Run(ctx, chaos.Config{Bin: *bin, Shop: *shop, Duration: *duration, Seed: *seed, Out: os.Stdout})
+	err := run(ctx, *bin, *shop, *duration, *seed)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		os.Exit(1)
 	}
+}
+
+func run(ctx context.Context, bin, shop string, duration time.Duration, seed uint64) (err error) {
+	if bin, err = filepath.Abs(bin); err != nil {
+		return err
+	}
+	if shop, err = filepath.Abs(shop); err != nil { // a service's artifact, which is relative to nothing
+		return err
+	}
+	return chaos.Run(ctx, chaos.Config{Bin: bin, Shop: shop, Duration: duration, Seed: seed, Out: os.Stdout})
 }
