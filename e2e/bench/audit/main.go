@@ -36,15 +36,38 @@ func main() {
 	}
 }
 
+// rollout has the sizes of the records, in bytes, which one rollout of the README's shop puts into the log:
+// what the log of a cluster at work consists of.
+var rollout = []int{
+	1903, 779, 345, 345, 345, 526, 418, 418, 418, 770, 220, 230, 1556, 220, 869, 1057, // a new version
+	2370, 124, 220, 230, 1552, 220, 865, 1059, // and back
+}
+
+// envelope is about what a record has beside its value.
+const envelope = 140
+
+// logs are what is verified: what a cluster writes, and records that all have one size.
+func logs() (names []string, values [][]int) {
+	names, values = []string{"as of rollouts"}, [][]int{nil}
+	for _, record := range rollout {
+		values[0] = append(values[0], max(2, record-envelope))
+	}
+	for _, size := range []int{256, 1024, 16 << 10} {
+		names, values = append(names, fmt.Sprintf("%d B values", size)), append(values, []int{size})
+	}
+	return names, values
+}
+
 func run(rounds, size int) error {
 	var rows []report.Row
-	for _, valueBytes := range []int{256, 1024, 16 << 10} {
-		log, err := makeLog(size/valueBytes, valueBytes)
+	names, values := logs()
+	for i, name := range names {
+		log, err := makeLog(size, values[i])
 		if err != nil {
 			return err
 		}
 		for _, processors := range slices.Compact([]int{1, runtime.GOMAXPROCS(0)}) {
-			measured, err := log.measure(rounds, processors, fmt.Sprintf("%d B values, %s", valueBytes, cores(processors)))
+			measured, err := log.measure(rounds, processors, name+", "+cores(processors))
 			if err != nil {
 				return err
 			}
@@ -68,12 +91,14 @@ type exported struct {
 	file    []byte
 }
 
-func makeLog(records, valueBytes int) (*exported, error) {
+// makeLog writes about so many bytes of values, whose sizes are those of the list in turn.
+func makeLog(size int, sizes []int) (*exported, error) {
 	ctx := context.Background()
 	s := coretest.NewStore()
-	value := []byte(`"` + strings.Repeat("v", valueBytes-2) + `"`)
 	const objects = 1000
-	for i := range records {
+	for i, written := 0, 0; written < size; i++ {
+		value := []byte(`"` + strings.Repeat("v", sizes[i%len(sizes)]-2) + `"`)
+		written += len(value)
 		op := core.Op{Kind: core.KindInstanceStatus, ID: fmt.Sprintf("shop-%05d", i%objects), Value: value}
 		if i >= objects {
 			op.IfSeq = uint64(i + 1 - objects)
