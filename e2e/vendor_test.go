@@ -70,7 +70,7 @@ func TestVendorDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := c.must("driver", "verify", "-artifact", site, "-missing", site+".not", "-port", "http", binary)
-	if !strings.Contains(out, "I4: create is idempotent across driver processes") {
+	if !strings.Contains(out, "create/same-id-once-after-restart") {
 		t.Errorf("driver verify does not name its checks:\n%s", out)
 	}
 	spec := filepath.Join(t.TempDir(), "docs.hcl")

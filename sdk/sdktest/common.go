@@ -22,11 +22,11 @@ const (
 // commonChecks are those of sdk.Driver. open gives the driver of a fresh fixture, configured, and how.
 func commonChecks(kind sdk.Kind, open func(T) (sdk.Driver, sdk.ConfigureRequest)) []Check {
 	return []Check{
-		{"describe is complete and constant", func(t T) {
+		{"describe/complete", "Describe is complete, coherent and constant", func(t T) {
 			d, _ := open(t)
 			checkDescription(t, d, kind)
 		}},
-		{"configure is idempotent", func(t T) {
+		{"configure/idempotent", "Configure with the same request is a no-op", func(t T) {
 			d, req := open(t)
 			for range 3 {
 				if err := d.Configure(t.Context(), req); err != nil {
@@ -34,16 +34,16 @@ func commonChecks(kind sdk.Kind, open func(T) (sdk.Driver, sdk.ConfigureRequest)
 				}
 			}
 		}},
-		{"configure refuses unknown attributes", func(t T) {
+		{"configure/unknown-attribute", "Configure refuses unknown attributes at their path", func(t T) {
 			d, req := open(t)
 			req.Config = withAttribute(t, req.Config, "no_such_attribute", `1`)
 			wantInvalid(t, d.Configure(t.Context(), req), "no_such_attribute")
 		}},
-		{"probe answers at once and ends with its context", func(t T) {
+		{"probe/at-once", "Probe answers at once and ends with its context", func(t T) {
 			d, _ := open(t)
 			checkProbe(t, d)
 		}},
-		{"an error of a callback ends the call", func(t T) {
+		{"probe/callback-error", "an error of Probe's callback ends the call", func(t T) {
 			d, _ := open(t)
 			enough := errors.New("enough")
 			err := within(t, patience, "Probe with a callback that fails", func(ctx context.Context) error {

@@ -45,7 +45,7 @@ func ComputeChecks(open func(T) ComputeFixture) []Check {
 	})
 	for _, group := range [][]computeCheck{computeArtifacts, computeKeep, computeCreate, computeDestroy, computeRead, computeStreams, computeLimits} {
 		for _, c := range group {
-			checks = append(checks, Check{c.name, func(t T) {
+			checks = append(checks, Check{c.name, c.promise, func(t T) {
 				r := &computeRun{T: t, ComputeFixture: open(t)}
 				defer r.tidyUp()
 				c.run(r)
@@ -56,8 +56,9 @@ func ComputeChecks(open func(T) ComputeFixture) []Check {
 }
 
 type computeCheck struct {
-	name string
-	run  func(*computeRun)
+	name    string
+	promise string
+	run     func(*computeRun)
 }
 
 // computeRun is one check under way.

@@ -10,7 +10,7 @@ import (
 var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 var computeArtifacts = []computeCheck{
-	{"resolve pins the artifact", func(c *computeRun) {
+	{"resolve/pins", "Resolve pins the artifact, the same each time", func(c *computeRun) {
 		first, err := c.Driver.Resolve(c.Context(), c.Artifact)
 		if err != nil {
 			c.Fatalf("Resolve: %v", err)
@@ -26,18 +26,18 @@ var computeArtifacts = []computeCheck{
 			c.Errorf("a second Resolve gives %q, %v; want %q", second.Digest, err, first.Digest)
 		}
 	}},
-	{"resolve refuses a wrong checksum", func(c *computeRun) {
+	{"resolve/wrong-checksum", "Resolve refuses a wrong checksum at artifact.checksum", func(c *computeRun) {
 		a := c.Artifact
 		a.Checksum = "sha256:" + strings.Repeat("0", 64)
 		_, err := c.Driver.Resolve(c.Context(), a)
 		wantInvalid(c, err, "artifact.checksum")
 	}},
-	{"resolve tells a missing source", func(c *computeRun) {
+	{"resolve/missing-source", "a source that does not exist is NotFound", func(c *computeRun) {
 		c.needs(c.Gone.Source != "", "Gone")
 		_, err := c.Driver.Resolve(c.Context(), c.Gone)
 		wantCode(c, err, sdk.CodeNotFound, "Resolve %q", c.Gone.Source)
 	}},
-	{"fetch is idempotent", func(c *computeRun) {
+	{"fetch/idempotent", "Fetch is idempotent and its progress only grows", func(c *computeRun) {
 		a := c.pin()
 		var last sdk.FetchProgress
 		err := c.Driver.Fetch(c.Context(), a, func(p sdk.FetchProgress) {
@@ -50,7 +50,7 @@ var computeArtifacts = []computeCheck{
 			c.Errorf("a second Fetch: %v", err)
 		}
 	}},
-	{"prune keeps what is in use", func(c *computeRun) {
+	{"prune/keeps-used", "Prune keeps what an instance uses", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
 		if _, err := c.Driver.Prune(c.Context(), nil); err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 var computeCreate = []computeCheck{
-	{"create makes a running instance with its labels", func(c *computeRun) {
+	{"create/running", "Create returns when the instance is started, with its labels", func(c *computeRun) {
 		spec := c.spec()
 		before := time.Now().Add(-time.Minute) // the backend's clock may be another machine's
 		i := c.create(spec)
@@ -32,7 +32,7 @@ var computeCreate = []computeCheck{
 			}
 		}
 	}},
-	{"I4: create is idempotent", func(c *computeRun) {
+	{"create/same-id-once", "I4: a repeated Create returns what the first one made", func(c *computeRun) {
 		spec := c.spec()
 		first := c.create(spec)
 		for range 3 {
@@ -42,7 +42,7 @@ var computeCreate = []computeCheck{
 			c.Errorf("List does not have the instance")
 		}
 	}},
-	{"I4: 16 concurrent creates make one instance", func(c *computeRun) {
+	{"create/concurrent-same-id", "I4: 16 concurrent Creates of one id make one instance", func(c *computeRun) {
 		spec := c.spec()
 		var group sync.WaitGroup
 		made := make([]sdk.Instance, 16)
@@ -61,7 +61,7 @@ var computeCreate = []computeCheck{
 			c.Errorf("List does not have the instance")
 		}
 	}},
-	{"I4: create is idempotent across driver processes", func(c *computeRun) {
+	{"create/same-id-once-after-restart", "I4: a repeated Create in a fresh process returns what the first one made", func(c *computeRun) {
 		spec := c.spec()
 		first := c.create(spec)
 		c.reopen()
@@ -75,7 +75,7 @@ var computeCreate = []computeCheck{
 			c.Errorf("state is %q after the process was replaced, want running", found.State)
 		}
 	}},
-	{"I3: create with another revision is a conflict", func(c *computeRun) {
+	{"create/other-revision", "I3: Create of an id that exists with another revision is Conflict and changes nothing", func(c *computeRun) {
 		spec := c.spec()
 		first := c.create(spec)
 		other := spec
@@ -88,7 +88,7 @@ var computeCreate = []computeCheck{
 		}
 		c.same("after the refused Create", now, first)
 	}},
-	{"I4: a destroyed id cannot be created again", func(c *computeRun) {
+	{"create/destroyed-id", "I4: Create of a destroyed id is Conflict, also in a fresh process", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
 		c.destroy(spec.ID)
@@ -101,7 +101,7 @@ var computeCreate = []computeCheck{
 		_, err = c.Driver.Create(c.Context(), spec)
 		wantCode(c, err, sdk.CodeConflict, "Create of a destroyed id by a fresh process")
 	}},
-	{"create of an exited instance returns it", func(c *computeRun) {
+	{"create/exited", "I4: Create of an instance that has exited returns it as it is", func(c *computeRun) {
 		c.needs(c.Exits != nil, "Exits")
 		spec := c.spec()
 		spec.Config = c.Exits
@@ -113,7 +113,7 @@ var computeCreate = []computeCheck{
 			c.Errorf("Create after the exit gives state %q, exit %+v; want exited: it must not run again", again.State, again.Exit)
 		}
 	}},
-	{"create refuses unknown attributes and leaves nothing", func(c *computeRun) {
+	{"create/unknown-attribute", "Create refuses unknown attributes at their path and leaves nothing", func(c *computeRun) {
 		spec := c.spec()
 		spec.Config = withAttribute(c, spec.Config, "no_such_attribute", `1`)
 		_, err := c.Driver.Create(c.Context(), spec)

@@ -8,7 +8,7 @@ import (
 )
 
 var computeDestroy = []computeCheck{
-	{"destroy leaves nothing and is idempotent", func(c *computeRun) {
+	{"destroy/leaves-nothing", "I4: Destroy leaves nothing and is idempotent", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
 		for range 3 {
@@ -20,12 +20,12 @@ var computeDestroy = []computeCheck{
 		_, err := c.Driver.Inspect(c.Context(), spec.ID)
 		wantCode(c, err, sdk.CodeNotFound, "Inspect of a destroyed instance")
 	}},
-	{"destroy of an unknown id is no error", func(c *computeRun) {
+	{"destroy/unknown-id", "Destroy of an unknown id is no error", func(c *computeRun) {
 		if err := c.Driver.Destroy(c.Context(), newID("unknown"), time.Second); err != nil {
 			c.Errorf("Destroy of an unknown id: %v", err)
 		}
 	}},
-	{"concurrent destroys all succeed", func(c *computeRun) {
+	{"destroy/concurrent", "concurrent Destroys of one id all succeed", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
 		var group sync.WaitGroup
@@ -42,7 +42,7 @@ var computeDestroy = []computeCheck{
 		_, err := c.Driver.Inspect(c.Context(), spec.ID)
 		wantCode(c, err, sdk.CodeNotFound, "Inspect of a destroyed instance")
 	}},
-	{"a fresh process destroys what the old one made", func(c *computeRun) {
+	{"destroy/after-restart", "I4: a fresh process destroys what the old one made", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
 		c.reopen()
@@ -51,7 +51,7 @@ var computeDestroy = []computeCheck{
 			c.Errorf("List has the destroyed instance: %+v", i)
 		}
 	}},
-	{"an exited instance is destroyed as any other", func(c *computeRun) {
+	{"destroy/exited", "an instance that has exited says how, and is destroyed as any other", func(c *computeRun) {
 		c.needs(c.Exits != nil, "Exits")
 		spec := c.spec()
 		spec.Config = c.Exits
@@ -64,7 +64,7 @@ var computeDestroy = []computeCheck{
 		_, err := c.Driver.Inspect(c.Context(), spec.ID)
 		wantCode(c, err, sdk.CodeNotFound, "Inspect of a destroyed instance")
 	}},
-	{"destroying one instance leaves the others", func(c *computeRun) {
+	{"destroy/leaves-others", "I5: Destroy of one instance leaves the others", func(c *computeRun) {
 		one, two := c.spec(), c.spec()
 		c.create(one)
 		other := c.create(two)

@@ -11,7 +11,7 @@ import (
 )
 
 var computeKeep = []computeCheck{
-	{"an exported artifact can be imported and run without its source", func(c *computeRun) {
+	{"artifact/export-import", "an exported artifact can be imported and run without its source", func(c *computeRun) {
 		keeper, pinned := c.keeper(), c.pin()
 		data := c.export(keeper, pinned.Digest)
 		if again := c.export(keeper, pinned.Digest); !bytes.Equal(data, again) {
@@ -37,7 +37,7 @@ var computeKeep = []computeCheck{
 			c.Errorf("the export of what was imported is another one")
 		}
 	}},
-	{"export tells an artifact that is not there", func(c *computeRun) {
+	{"artifact/export-missing", "an artifact that is not there is NotFound, before anything is written", func(c *computeRun) {
 		var out bytes.Buffer
 		err := c.keeper().ExportArtifact(c.Context(), digest("never resolved"), &out)
 		wantCode(c, err, sdk.CodeNotFound, "ExportArtifact")
@@ -45,7 +45,7 @@ var computeKeep = []computeCheck{
 			c.Errorf("%d bytes were written", out.Len())
 		}
 	}},
-	{"import refuses what it is not", func(c *computeRun) {
+	{"artifact/import-wrong", "ImportArtifact refuses what is not the artifact, and keeps nothing of it", func(c *computeRun) {
 		keeper, pinned := c.keeper(), c.pin()
 		data := c.export(keeper, pinned.Digest)
 		c.forget()

@@ -8,7 +8,7 @@ import (
 )
 
 var computeLimits = []computeCheck{
-	{"a cancelled create returns soon and can be repeated", func(c *computeRun) {
+	{"create/cancelled", "I4: a cancelled Create returns soon and can be repeated", func(c *computeRun) {
 		spec := c.spec()
 		ctx, cancel := context.WithCancel(c.Context())
 		cancel()
@@ -29,7 +29,7 @@ var computeLimits = []computeCheck{
 			c.Errorf("List does not have the instance")
 		}
 	}},
-	{"environment and placeholders may hold any text", func(c *computeRun) {
+	{"env/any-text", "the environment may hold any text", func(c *computeRun) {
 		spec := c.spec()
 		spec.Env = map[string]string{
 			"UNICODE": "żółć 日本語 🦀", "QUOTES": `"'\` + "`$(exit 1)", "LINES": "a\nb", "EMPTY": "",
@@ -39,7 +39,7 @@ var computeLimits = []computeCheck{
 			c.Errorf("state is %q, want running; exit %+v", i.State, i.Exit)
 		}
 	}},
-	{"an unknown placeholder is refused", func(c *computeRun) {
+	{"env/unknown-placeholder", "an unknown placeholder is InvalidConfig and leaves nothing", func(c *computeRun) {
 		spec := c.spec()
 		spec.Env = map[string]string{"BROKEN": "${port.no_such_port}"}
 		_, err := c.Driver.Create(c.Context(), spec)
@@ -48,7 +48,7 @@ var computeLimits = []computeCheck{
 			c.Errorf("List has the refused instance")
 		}
 	}},
-	{"mounts stay inside the instance", func(c *computeRun) {
+	{"mount/stays-inside", "a mount's path never leaves the instance", func(c *computeRun) {
 		c.needs(c.Mounts, "mounts")
 		for _, path := range []string{"../outside", "/etc/outside", "a/../../outside", ""} {
 			spec := c.spec()

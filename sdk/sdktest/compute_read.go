@@ -5,7 +5,7 @@ import (
 )
 
 var computeRead = []computeCheck{
-	{"inspect and list read the labels back", func(c *computeRun) {
+	{"inspect/labels", "Inspect and List read back what Create returned", func(c *computeRun) {
 		spec := c.spec()
 		made := c.create(spec)
 		i, err := c.Driver.Inspect(c.Context(), spec.ID)
@@ -19,11 +19,11 @@ var computeRead = []computeCheck{
 		}
 		c.same("List", found, made)
 	}},
-	{"inspect of an unknown id is not found", func(c *computeRun) {
+	{"inspect/unknown-id", "Inspect of an unknown id is NotFound", func(c *computeRun) {
 		_, err := c.Driver.Inspect(c.Context(), newID("unknown"))
 		wantCode(c, err, sdk.CodeNotFound, "Inspect of an unknown id")
 	}},
-	{"list is by cluster and of any generation", func(c *computeRun) {
+	{"list/by-cluster", "List is of one cluster and any generation", func(c *computeRun) {
 		old := c.spec()
 		old.Generation--
 		c.create(old)
@@ -35,12 +35,12 @@ var computeRead = []computeCheck{
 			c.Errorf("List of another cluster gives %d instances, %v; want none", len(other), err)
 		}
 	}},
-	{"configure refuses an older generation of the cluster", func(c *computeRun) {
+	{"configure/older-generation", "I7: Configure refuses an older generation of the cluster", func(c *computeRun) {
 		req := c.Configure
 		req.Generation--
 		wantCode(c, c.Driver.Configure(c.Context(), req), sdk.CodeConflict, "Configure with generation %d after %d", req.Generation, c.Configure.Generation)
 	}},
-	{"configure leaves the instances alone", func(c *computeRun) {
+	{"configure/leaves-instances", "I3: Configure leaves the instances alone", func(c *computeRun) {
 		spec := c.spec()
 		made := c.create(spec)
 		if err := c.Driver.Configure(c.Context(), c.Configure); err != nil {
@@ -52,7 +52,7 @@ var computeRead = []computeCheck{
 		}
 		c.same("after Configure", i, made)
 	}},
-	{"I3: the fingerprint is stable and tells what was made", func(c *computeRun) {
+	{"fingerprint/stable", "I3: the fingerprint is stable and tells different instances apart", func(c *computeRun) {
 		one, two := c.spec(), c.spec()
 		two.Env = map[string]string{"CONFORMANCE": "two"}
 		first, second := c.create(one), c.create(two)

@@ -9,14 +9,14 @@ import (
 )
 
 var computeStreams = []computeCheck{
-	{"watch begins with the present state", func(c *computeRun) {
+	{"watch/present-state", "Watch begins with the present state of every instance", func(c *computeRun) {
 		spec := c.spec()
 		made := c.create(spec)
 		w := c.watch()
 		i := w.await(spec.ID, sdk.StateRunning, 5*time.Second)
 		c.same("Watch", i, made)
 	}},
-	{"watch reports create and destroy within a second", func(c *computeRun) {
+	{"watch/create-destroy", "Watch reports Create and Destroy within a second", func(c *computeRun) {
 		w := c.watch()
 		spec := c.spec()
 		c.create(spec)
@@ -24,7 +24,7 @@ var computeStreams = []computeCheck{
 		c.destroy(spec.ID)
 		w.await(spec.ID, sdk.StateDestroyed, soon)
 	}},
-	{"watch reports an exit within a second", func(c *computeRun) {
+	{"watch/exit", "Watch reports an exit within a second", func(c *computeRun) {
 		c.needs(c.Exits != nil, "Exits")
 		w := c.watch()
 		spec := c.spec()
@@ -38,14 +38,14 @@ var computeStreams = []computeCheck{
 			c.Errorf("the exit was reported %s after it happened", late)
 		}
 	}},
-	{"watches do not disturb each other", func(c *computeRun) {
+	{"watch/independent", "Watches do not disturb each other", func(c *computeRun) {
 		first, second := c.watch(), c.watch()
 		first.stop()
 		spec := c.spec()
 		c.create(spec)
 		second.await(spec.ID, sdk.StateRunning, soon)
 	}},
-	{"streams end with their context", func(c *computeRun) {
+	{"streams/end-on-cancel", "Watch, Usage and Logs end with their context", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
 		calls := map[string]func(context.Context) error{
@@ -69,17 +69,17 @@ var computeStreams = []computeCheck{
 			awaitEnd(c, ended, name)
 		}
 	}},
-	{"logs are read back in order", func(c *computeRun) {
+	{"logs/in-order", "Logs gives the output, oldest first", func(c *computeRun) {
 		c.needs(c.Talks != nil, "Talks")
 		c.needsCapability(sdk.CapLogs)
 		checkLogs(c)
 	}},
-	{"logs of an unknown id are not found", func(c *computeRun) {
+	{"logs/unknown-id", "Logs of an unknown id is NotFound", func(c *computeRun) {
 		c.needsCapability(sdk.CapLogs)
 		err := c.Driver.Logs(c.Context(), newID("unknown"), sdk.LogOptions{}, func(sdk.LogLine) error { return nil })
 		wantCode(c, err, sdk.CodeNotFound, "Logs of an unknown id")
 	}},
-	{"following logs ends when the instance is destroyed", func(c *computeRun) {
+	{"logs/follow-ends", "following Logs ends when the instance is destroyed", func(c *computeRun) {
 		c.needsCapability(sdk.CapLogs)
 		spec := c.spec()
 		c.create(spec)
@@ -99,7 +99,7 @@ var computeStreams = []computeCheck{
 			c.Errorf("Logs did not end within %s after the instance was destroyed", soon)
 		}
 	}},
-	{"usage only grows", func(c *computeRun) {
+	{"usage/grows", "the CPU time of an instance only grows", func(c *computeRun) {
 		c.needsCapability(sdk.CapUsage)
 		checkUsage(c)
 	}},

@@ -34,8 +34,8 @@ func MetricsChecks(open func(T) MetricsFixture) []Check {
 		return f.Driver, f.Configure
 	})
 	return append(checks,
-		Check{"query gives samples of the window, oldest first", func(t T) { checkQuery(t, open(t)) }},
-		Check{"the same query gives the same answer", func(t T) {
+		Check{"query/window", "Query gives samples of the window, oldest first", func(t T) { checkQuery(t, open(t)) }},
+		Check{"query/repeatable", "the same query gives the same answer", func(t T) {
 			f := open(t)
 			first, err := f.Driver.Query(t.Context(), f.Query)
 			if err != nil {
@@ -46,7 +46,7 @@ func MetricsChecks(open func(T) MetricsFixture) []Check {
 				t.Errorf("the second answer is %+v, %v; want %+v", second, err, first)
 			}
 		}},
-		Check{"no data is a status and no error", func(t T) {
+		Check{"query/no-data", "no data is a status and no error", func(t T) {
 			f := open(t)
 			q := f.Query
 			q.Text = f.Empty
@@ -55,14 +55,14 @@ func MetricsChecks(open func(T) MetricsFixture) []Check {
 				t.Errorf("got %+v, %v; want %s without series", r, err, sdk.ResultNoData)
 			}
 		}},
-		Check{"a wrong query is refused", func(t T) {
+		Check{"query/invalid", "a query that the backend refuses is InvalidConfig at query", func(t T) {
 			f := open(t)
 			q := f.Query
 			q.Text = f.Invalid
 			_, err := f.Driver.Query(t.Context(), q)
 			wantInvalid(t, err, "query")
 		}},
-		Check{"a cancelled query returns soon", func(t T) {
+		Check{"query/cancelled", "a cancelled query returns soon", func(t T) {
 			f := open(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()

@@ -25,10 +25,11 @@ const (
 
 // Result is the outcome of one check.
 type Result struct {
-	Name   string        `json:"name"`
-	Status Status        `json:"status"`
-	Detail string        `json:"detail,omitempty"`
-	Took   time.Duration `json:"took"`
+	Name    string        `json:"name"`
+	Promise string        `json:"promise,omitempty"` // what the contract wants
+	Status  Status        `json:"status"`
+	Detail  string        `json:"detail,omitempty"` // what the driver did, or why the check was not run
+	Took    time.Duration `json:"took"`
 }
 
 // Record runs one check without the testing package. A check that does not end within limit has failed,
@@ -50,7 +51,9 @@ func Record(ctx context.Context, c Check, limit time.Duration) Result {
 	case <-time.After(limit + patience):
 		r.Errorf("the check did not end within %s", limit)
 	}
-	return r.result(time.Since(began))
+	result := r.result(time.Since(began))
+	result.Promise = c.Promise
+	return result
 }
 
 // recorder is a T that keeps what it is told.

@@ -16,10 +16,12 @@ type T interface {
 	TempDir() string
 }
 
-// Check is one named promise of the contract.
+// Check is one named promise of the contract. Names are stable: reports, JUnit files and baselines of vendors
+// go by them. A promise that is sharpened keeps its name; one that is new gets a new one.
 type Check struct {
-	Name string
-	Run  func(T)
+	Name    string // "create/same-id-once"
+	Promise string // what the contract wants, with the invariant that it upholds if it does
+	Run     func(T)
 }
 
 // Runner is a T that can run parts of itself under their own names; *testing.T is one.
@@ -35,6 +37,13 @@ func run[R interface {
 }](t R, checks []Check) {
 	t.Helper()
 	for _, c := range checks {
-		t.Run(c.Name, func(t R) { c.Run(t) })
+		t.Run(c.Name, func(t R) {
+			defer func() {
+				if t.Failed() {
+					t.Logf("the contract: %s", c.Promise)
+				}
+			}()
+			c.Run(t)
+		})
 	}
 }

@@ -40,7 +40,7 @@ func TrafficChecks(open func(T) TrafficFixture) []Check {
 	})
 	for _, group := range [][]trafficCheck{trafficState, trafficMemory, trafficRequests, trafficHold} {
 		for _, c := range group {
-			checks = append(checks, Check{c.name, func(t T) {
+			checks = append(checks, Check{c.name, c.promise, func(t T) {
 				r := &trafficRun{T: t, TrafficFixture: open(t)}
 				defer r.tidyUp()
 				c.run(r)
@@ -51,8 +51,9 @@ func TrafficChecks(open func(T) TrafficFixture) []Check {
 }
 
 type trafficCheck struct {
-	name string
-	run  func(*trafficRun)
+	name    string
+	promise string
+	run     func(*trafficRun)
 }
 
 // trafficRun is one check under way.

@@ -8,7 +8,7 @@ import (
 )
 
 var trafficHold = []trafficCheck{
-	{"hold and release are refused without the capability", func(c *trafficRun) {
+	{"hold/unsupported", "Hold and Release are Unsupported without the capability", func(c *trafficRun) {
 		if c.has(sdk.CapHold) {
 			c.Skipf("the driver declares capability %q", sdk.CapHold)
 		}
@@ -17,11 +17,11 @@ var trafficHold = []trafficCheck{
 		wantCode(c, c.Driver.Hold(c.Context(), r.ID, sdk.HoldLimits{}), sdk.CodeUnsupported, "Hold")
 		wantCode(c, c.Driver.Release(c.Context(), r.ID), sdk.CodeUnsupported, "Release")
 	}},
-	{"hold of an unknown route is not found", func(c *trafficRun) {
+	{"hold/unknown-route", "Hold of an unknown route is NotFound", func(c *trafficRun) {
 		c.needsHold()
 		wantCode(c, c.Driver.Hold(c.Context(), newID("unknown"), sdk.HoldLimits{}), sdk.CodeNotFound, "Hold of an unknown route")
 	}},
-	{"held requests go to the pools as they are at the release", func(c *trafficRun) {
+	{"hold/release", "held requests go to the pools as they are at the release", func(c *trafficRun) {
 		c.needsHold()
 		blue, green := startBackend(c, 1), startBackend(c, 2)
 		r := next(c.route(), pool(1, 1, blue.address))
@@ -51,7 +51,7 @@ var trafficHold = []trafficCheck{
 			}
 		}
 	}},
-	{"requests over the limit of a hold are refused", func(c *trafficRun) {
+	{"hold/limit", "requests over the limit of a hold are refused with 503", func(c *trafficRun) {
 		c.needsHold()
 		b := startBackend(c, 1)
 		r := next(c.route(), pool(1, 1, b.address))
@@ -74,7 +74,7 @@ var trafficHold = []trafficCheck{
 			c.Errorf("the held request got %d, want 200", status)
 		}
 	}},
-	{"a hold ends by itself", func(c *trafficRun) {
+	{"hold/timeout", "a hold ends by itself", func(c *trafficRun) {
 		c.needsHold()
 		b := startBackend(c, 1)
 		r := next(c.route(), pool(1, 1, b.address))

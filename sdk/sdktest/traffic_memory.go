@@ -9,7 +9,7 @@ import (
 )
 
 var trafficMemory = []trafficCheck{
-	{"remove ends the route and is idempotent", func(c *trafficRun) {
+	{"remove/idempotent", "Remove ends the route and is idempotent", func(c *trafficRun) {
 		r := next(c.route(), pool(1, 1, blue))
 		c.apply(r)
 		for range 3 {
@@ -17,12 +17,12 @@ var trafficMemory = []trafficCheck{
 		}
 		c.absent(r)
 	}},
-	{"remove of an unknown route is no error", func(c *trafficRun) {
+	{"remove/unknown-route", "Remove of an unknown route is no error", func(c *trafficRun) {
 		if err := c.Driver.Remove(c.Context(), newID("unknown"), 1, 0); err != nil {
 			c.Errorf("Remove of an unknown route: %v", err)
 		}
 	}},
-	{"I7: a removed route does not come back by an older apply", func(c *trafficRun) {
+	{"remove/older-apply", "I7: a removed route does not come back by an older Apply", func(c *trafficRun) {
 		old := next(c.route(), pool(1, 1, blue))
 		current := next(old, pool(2, 1, green))
 		c.apply(current)
@@ -36,7 +36,7 @@ var trafficMemory = []trafficCheck{
 		c.apply(again)
 		c.inEffect(again)
 	}},
-	{"what was applied survives the driver's process", func(c *trafficRun) {
+	{"apply/survives-restart", "what was applied survives the driver's process", func(c *trafficRun) {
 		c.needsReopen()
 		r := next(c.route(), pool(1, 100, blue), sdk.Pool{
 			Revision: 2, Preview: true, Endpoints: []sdk.Endpoint{{ID: "web-2", Address: green}},
@@ -45,7 +45,7 @@ var trafficMemory = []trafficCheck{
 		c.Driver = c.Reopen(c)
 		c.inEffect(r)
 	}},
-	{"I7: generations are remembered across driver processes", func(c *trafficRun) {
+	{"apply/older-generation-after-restart", "I7: a fresh process refuses older generations, also of removed routes", func(c *trafficRun) {
 		c.needsReopen()
 		kept, removed := next(c.route(), pool(1, 1, blue)), next(c.route(), pool(1, 1, blue))
 		newer := next(kept, pool(2, 1, green))
@@ -58,7 +58,7 @@ var trafficMemory = []trafficCheck{
 		c.inEffect(newer)
 		c.absent(removed)
 	}},
-	{"a cancelled apply returns soon and can be repeated", func(c *trafficRun) {
+	{"apply/cancelled", "a cancelled Apply returns soon and can be repeated", func(c *trafficRun) {
 		r := next(c.route(), pool(1, 1, blue))
 		ctx, cancel := context.WithCancel(c.Context())
 		cancel()

@@ -13,7 +13,7 @@ import (
 )
 
 var trafficRequests = []trafficCheck{
-	{"requests follow the weights", func(c *trafficRun) {
+	{"switch/weights", "requests follow the weights", func(c *trafficRun) {
 		one, two, none := startBackend(c, 1), startBackend(c, 2), startBackend(c, 3)
 		r := next(c.route(), pool(1, 3, one.address), pool(2, 1, two.address), pool(3, 0, none.address))
 		cl := c.client(r)
@@ -31,7 +31,7 @@ var trafficRequests = []trafficCheck{
 			c.Errorf("revision 3 with weight 0 got %d requests", n)
 		}
 	}},
-	{"the preview header selects a pool that is not active", func(c *trafficRun) {
+	{"preview/header", "the preview header selects a preview pool, and only that, and is not passed on", func(c *trafficRun) {
 		blue, green := startBackend(c, 1), startBackend(c, 2)
 		r := next(c.route(), pool(1, 1, blue.address), pool(2, 0, green.address))
 		r.Pools[1].Preview = true
@@ -49,13 +49,13 @@ var trafficRequests = []trafficCheck{
 			c.Errorf("the header was passed on %d times", n)
 		}
 	}},
-	{"I8: 50 switches under requests fail none and leave none behind", func(c *trafficRun) {
+	{"switch/under-load", "I8: 50 switches under requests fail none and leave none behind", func(c *trafficRun) {
 		checkSwitches(c)
 	}},
-	{"I5: requests in flight go on and are reported until they end", func(c *trafficRun) {
+	{"switch/in-flight", "I5: requests in flight go on and are reported until they end", func(c *trafficRun) {
 		checkInFlight(c)
 	}},
-	{"a removed route refuses new requests at once", func(c *trafficRun) {
+	{"remove/refuses-new", "a removed route refuses new requests at once", func(c *trafficRun) {
 		b := startBackend(c, 1)
 		r := next(c.route(), pool(1, 1, b.address))
 		cl := c.client(r)
@@ -66,7 +66,7 @@ var trafficRequests = []trafficCheck{
 			c.Errorf("GET after Remove: %d %q, want a refusal", status, body)
 		}
 	}},
-	{"the data plane counts requests, errors and latency", func(c *trafficRun) {
+	{"observe/counts", "the data plane counts requests, errors and latency", func(c *trafficRun) {
 		b := startBackend(c, 1)
 		r := next(c.route(), pool(1, 1, b.address))
 		cl := c.client(r)
@@ -82,7 +82,7 @@ var trafficRequests = []trafficCheck{
 			c.Errorf("after 20 requests the latency is %+v", l)
 		}
 	}},
-	{"the data plane survives the driver's process", func(c *trafficRun) {
+	{"switch/survives-restart", "the data plane goes on when the driver's process is replaced", func(c *trafficRun) {
 		c.needsReopen()
 		b := startBackend(c, 1)
 		r := next(c.route(), pool(1, 1, b.address))

@@ -14,7 +14,7 @@ const (
 )
 
 var trafficState = []trafficCheck{
-	{"observe gives what was applied", func(c *trafficRun) {
+	{"apply/observed", "Observe gives what was applied", func(c *trafficRun) {
 		r := next(c.route(), pool(1, 100, blue), sdk.Pool{
 			Revision: 2, Preview: true, Endpoints: []sdk.Endpoint{{ID: "web-2", Address: green}},
 		})
@@ -25,7 +25,7 @@ var trafficState = []trafficCheck{
 			c.Errorf("List gives %q, %v; want it to have %s", list, err, r.ID)
 		}
 	}},
-	{"apply is the whole state", func(c *trafficRun) {
+	{"apply/whole-state", "Apply is the whole state, not a step", func(c *trafficRun) {
 		first := next(c.route(), pool(1, 1, blue), pool(2, 1, green))
 		c.apply(first)
 		second := next(first, pool(2, 1, green))
@@ -35,14 +35,14 @@ var trafficState = []trafficCheck{
 		c.apply(empty)
 		c.inEffect(empty)
 	}},
-	{"I7: an older generation is refused and changes nothing", func(c *trafficRun) {
+	{"apply/older-generation", "I7: Apply of an older generation is Conflict and changes nothing", func(c *trafficRun) {
 		old := next(c.route(), pool(1, 1, blue))
 		current := next(old, pool(2, 1, green))
 		c.apply(current)
 		wantCode(c, c.Driver.Apply(c.Context(), old), sdk.CodeConflict, "Apply of generation %d over %d", old.Generation, current.Generation)
 		c.inEffect(current)
 	}},
-	{"the same generation again is a no-op", func(c *trafficRun) {
+	{"apply/same-generation", "I7: Apply of the same generation is a no-op", func(c *trafficRun) {
 		r := next(c.route(), pool(1, 1, blue))
 		c.apply(r)
 		c.apply(r)
@@ -53,14 +53,14 @@ var trafficState = []trafficCheck{
 		}
 		c.inEffect(r)
 	}},
-	{"routes do not disturb each other", func(c *trafficRun) {
+	{"apply/independent", "routes do not disturb each other", func(c *trafficRun) {
 		one, two := next(c.route(), pool(1, 1, blue)), next(c.route(), pool(7, 1, green))
 		c.apply(one)
 		c.apply(two)
 		c.remove(one, one.Generation+1)
 		c.inEffect(two)
 	}},
-	{"a route of 5,000 endpoints", func(c *trafficRun) {
+	{"apply/many-endpoints", "a route may have 5,000 endpoints", func(c *trafficRun) {
 		big := sdk.Pool{Revision: 1, Weight: 1}
 		for n := range 5000 {
 			big.Endpoints = append(big.Endpoints, sdk.Endpoint{
@@ -71,11 +71,11 @@ var trafficState = []trafficCheck{
 		c.apply(r)
 		c.inEffect(r)
 	}},
-	{"observe of an unknown route is not found", func(c *trafficRun) {
+	{"observe/unknown-route", "Observe of an unknown route is NotFound", func(c *trafficRun) {
 		_, err := c.Driver.Observe(c.Context(), newID("unknown"))
 		wantCode(c, err, sdk.CodeNotFound, "Observe of an unknown route")
 	}},
-	{"apply refuses unknown attributes", func(c *trafficRun) {
+	{"apply/unknown-attribute", "Apply refuses unknown attributes at their path and leaves nothing", func(c *trafficRun) {
 		r := next(c.route(), pool(1, 1, blue))
 		r.Config = withAttribute(c, r.Config, "no_such_attribute", `1`)
 		wantInvalid(c, c.Driver.Apply(c.Context(), r), "no_such_attribute")

@@ -91,12 +91,12 @@ func TestWrongComputeDrivers(t *testing.T) {
 		check  string
 		detail string
 	}{
-		"creates twice":    {func() sdk.Compute { return &createsTwice{NoopCompute: noop()} }, "I4: create is idempotent", "4 times"},
-		"forgets labels":   {func() sdk.Compute { return forgetsLabels{noop()} }, "inspect and list read the labels back", "labels are"},
-		"blocks on cancel": {func() sdk.Compute { return blocksOnCancel{noop()} }, "streams end with their context", "Watch did not return"},
-		"resurrects":       {func() sdk.Compute { return resurrects{noop()} }, "I4: a destroyed id cannot be created again", "conflict"},
-		"watches late":     {func() sdk.Compute { return watchesLate{noop()} }, "watch begins with the present state", "did not report"},
-		"panics":           {func() sdk.Compute { return panicsInList{noop()} }, "I4: create is idempotent", "panic: no such luck"},
+		"creates twice":    {func() sdk.Compute { return &createsTwice{NoopCompute: noop()} }, "create/same-id-once", "4 times"},
+		"forgets labels":   {func() sdk.Compute { return forgetsLabels{noop()} }, "inspect/labels", "labels are"},
+		"blocks on cancel": {func() sdk.Compute { return blocksOnCancel{noop()} }, "streams/end-on-cancel", "Watch did not return"},
+		"resurrects":       {func() sdk.Compute { return resurrects{noop()} }, "create/destroyed-id", "conflict"},
+		"watches late":     {func() sdk.Compute { return watchesLate{noop()} }, "watch/present-state", "did not report"},
+		"panics":           {func() sdk.Compute { return panicsInList{noop()} }, "create/same-id-once", "panic: no such luck"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -135,27 +135,27 @@ func TestWrongTrafficDrivers(t *testing.T) {
 	}{
 		"accepts older generation": {
 			func() sdk.Traffic { return acceptsOlder{sdktest.NewNoopTraffic(nil)} },
-			"I7: an older generation is refused and changes nothing", "conflict",
+			"apply/older-generation", "conflict",
 		},
 		"forgets removals": {
 			func() sdk.Traffic { return forgetsRemovals{sdktest.NewNoopTraffic(nil)} },
-			"remove ends the route and is idempotent", "older than",
+			"remove/idempotent", "older than",
 		},
 		"cuts requests in flight": {
 			wrongPlane(func(p *plane) { p.cutInFlight = true }),
-			"I5: requests in flight go on and are reported until they end", "want 200 from revision 1",
+			"switch/in-flight", "want 200 from revision 1",
 		},
 		"passes the preview header on": {
 			wrongPlane(func(p *plane) { p.forwardHeader = true }),
-			"the preview header selects a pool that is not active", "passed on",
+			"preview/header", "passed on",
 		},
 		"ignores weights": {
 			wrongPlane(func(p *plane) { p.ignoreWeights = true }),
-			"requests follow the weights", "weight 0",
+			"switch/weights", "weight 0",
 		},
 		"switches late": {
 			wrongPlane(func(p *plane) { p.stale = true }),
-			"I8: 50 switches under requests fail none and leave none behind", "failed between generations",
+			"switch/under-load", "failed between generations",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -22,7 +22,7 @@ import (
 // processChecks are about the driver as a process.
 func (v *verifier) processChecks(d sdk.Description) []sdktest.Check {
 	return []sdktest.Check{
-		{Name: "the file's name fits the description", Run: func(t sdktest.T) {
+		{Name: "process/file-name", Promise: "the file is called instar-KIND-NAME", Run: func(t sdktest.T) {
 			want := "instar-" + string(d.Kind) + "-" + d.Name
 			got := filepath.Base(v.path)
 			if !strings.HasPrefix(got, "instar-") {
@@ -32,9 +32,9 @@ func (v *verifier) processChecks(d sdk.Description) []sdktest.Check {
 				t.Errorf("it is called %s, want %s", got, want)
 			}
 		}},
-		{Name: "run by hand it explains itself and exits with status 2", Run: v.checkByHand},
-		{Name: "it outlives the signals of a dying daemon", Run: func(t sdktest.T) { v.checkSignals(t, d.Kind) }},
-		{Name: "it ends at SIGTERM", Run: func(t sdktest.T) {
+		{Name: "process/by-hand", Promise: "run by hand it explains itself and exits with status 2", Run: v.checkByHand},
+		{Name: "process/outlives-signals", Promise: "I9: it outlives the signals of a dying daemon", Run: func(t sdktest.T) { v.checkSignals(t, d.Kind) }},
+		{Name: "process/sigterm", Promise: "it ends at SIGTERM", Run: func(t sdktest.T) {
 			p := v.launch(t, v.newTarget(t))
 			ctx, cancel := context.WithTimeout(t.Context(), stopGrace)
 			defer cancel()
@@ -46,7 +46,7 @@ func (v *verifier) processChecks(d sdk.Description) []sdktest.Check {
 				t.Errorf("it did not end within %s of SIGTERM", stopGrace)
 			}
 		}},
-		{Name: "it refuses a caller without the daemon's key", Run: func(t sdktest.T) { v.checkStranger(t, d.Kind) }},
+		{Name: "process/stranger", Promise: "it refuses a caller without the daemon's key", Run: func(t sdktest.T) { v.checkStranger(t, d.Kind) }},
 	}
 }
 

@@ -76,7 +76,7 @@ type verifier struct {
 
 func (v *verifier) run(ctx context.Context) {
 	var d sdk.Description
-	first := sdktest.Check{Name: "the driver starts and describes itself", Run: func(t sdktest.T) {
+	first := sdktest.Check{Name: "process/starts", Promise: "the driver starts and describes itself", Run: func(t sdktest.T) {
 		p := v.launch(t, v.newTarget(t))
 		var err error
 		if d, err = p.driver(t, sdk.KindCompute).Describe(t.Context()); err != nil { // Describe is common to all kinds
@@ -96,7 +96,7 @@ func (v *verifier) run(ctx context.Context) {
 	case sdk.KindMetrics:
 		checks = append(checks, sdktest.MetricsChecks(v.metrics)...)
 	default:
-		checks = append(checks, sdktest.Check{Name: "the kind is known", Run: func(t sdktest.T) {
+		checks = append(checks, sdktest.Check{Name: "describe/kind", Promise: "the kind is compute, traffic or metrics", Run: func(t sdktest.T) {
 			t.Fatalf("kind is %q, want compute, traffic or metrics", d.Kind)
 		}})
 	}

@@ -175,11 +175,11 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			failed[result.Name] = result.Detail
 		}
 	}
-	if !strings.Contains(failed["the file's name fits the description"], "want instar-compute-other") {
+	if !strings.Contains(failed["process/file-name"], "want instar-compute-other") {
 		t.Errorf("the wrong name was not found: %v", failed)
 	}
 	// Its instances are in the memory of a process that is killed.
-	if _, ok := failed["I4: create is idempotent across driver processes"]; !ok {
+	if _, ok := failed["create/same-id-once-after-restart"]; !ok {
 		t.Errorf("the lost instances were not found: %v", failed)
 	}
 	var suite struct {
