@@ -32,6 +32,12 @@ var targetSchema = sdk.Schema{
 		Name: "idle_timeout", Type: cty.String, Default: cty.StringVal("75s"),
 		Doc: "How long a connection of a client stays open between two requests.",
 	},
+	{
+		Name: "connect_patience", Type: cty.String, Default: cty.StringVal("1s"),
+		Doc: "How long a request waits for an instance to take a connection after all of its route have refused one, so that a " +
+			"short gap, such as a restart of dockerd makes, fails nobody; then the client gets 503. Nothing was sent when it waits, " +
+			"at most 1000 requests of a route wait at a time, and none on a route without instances. 0 answers at once; at most 1m.",
+	},
 }
 
 var routeSchema = sdk.Schema{
@@ -68,6 +74,7 @@ type targetConfig struct {
 	TrustedProxies    []string `json:"trusted_proxies"`
 	ReadHeaderTimeout string   `json:"read_header_timeout"`
 	IdleTimeout       string   `json:"idle_timeout"`
+	ConnectPatience   string   `json:"connect_patience"`
 }
 
 func decodeTarget(config json.RawMessage) (front.Settings, error) {
@@ -85,6 +92,9 @@ func decodeTarget(config json.RawMessage) (front.Settings, error) {
 		return s, err
 	}
 	if s.IdleTimeout, err = duration("idle_timeout", c.IdleTimeout); err != nil {
+		return s, err
+	}
+	if s.ConnectPatience, err = patience(c.ConnectPatience); err != nil {
 		return s, err
 	}
 	for _, text := range c.TrustedProxies {
@@ -126,6 +136,21 @@ func decodeRoute(config json.RawMessage) (*route.Options, error) {
 		return nil, sdk.InvalidConfig("balance", "%q is neither least_in_flight nor round_robin", c.Balance)
 	}
 	return o, nil
+}
+
+// patienceMax keeps a mistake from letting clients wait for what does not come.
+const patienceMax = time.Minute
+
+func patience(text string) (time.Duration, error) {
+	const attribute = "connect_patience"
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, sdk.InvalidConfig(attribute, "%q is no duration such as 1s: %w", text, err)
+	}
+	if d < 0 || d > patienceMax {
+		return 0, sdk.InvalidConfig(attribute, "%s: it must be from 0, which is none, to %s", d, patienceMax)
+	}
+	return d, nil
 }
 
 func duration(attribute, text string) (time.Duration, error) {

@@ -250,7 +250,7 @@ func TestInvalidRoutes(t *testing.T) {
 		}
 	}
 	for attribute, config := range map[string]string{
-		"max_connections": `{"max_connections":0}`, "trusted_proxies": `{"trusted_proxies":["all"]}`, "idle_timeout": `{"idle_timeout":"0s"}`, "y": `{"y":1}`,
+		"max_connections": `{"max_connections":0}`, "trusted_proxies": `{"trusted_proxies":["all"]}`, "idle_timeout": `{"idle_timeout":"0s"}`, "connect_patience": `{"connect_patience":"-1s"}`, "y": `{"y":1}`,
 	} {
 		req := configure(r.dir)
 		req.Config = []byte(config)

@@ -47,7 +47,7 @@ func newConn(l *Listener, c *client, nc net.Conn) *conn {
 	h.peer.setAddress(c.RemoteAddr().String(), h.settings)
 	h.in = http1.NewReader(nc, make([]byte, headBuffer))
 	// Not nc: TLS would try to say good-bye, and an abort must not wait.
-	h.x.init(func() { _ = c.Close() }, h.watch)
+	h.x.init(h.settings.ConnectPatience, func() { _ = c.Close() }, h.watch)
 	h.passage.conn = h
 	h.away = h.watchHeld
 	return h

@@ -31,6 +31,10 @@ type exchange struct {
 	wait   time.Duration // for the head, once the request was sent
 	// sending says that the request's body is still on its way.
 	sending atomic.Bool
+	// patience is how long the request waits for an endpoint after all have refused, and until is when that ends;
+	// zero: some endpoint was not tried yet.
+	patience time.Duration
+	until    time.Time
 	// silent is called when the endpoint has been silent for a while; may be nil.
 	silent func()
 	// closeClient ends the client's side; may be nil.
@@ -41,14 +45,14 @@ type exchange struct {
 	aborted bool
 }
 
-func (x *exchange) init(closeClient, silent func()) {
-	x.closeClient, x.silent = closeClient, silent
+func (x *exchange) init(patience time.Duration, closeClient, silent func()) {
+	x.patience, x.closeClient, x.silent = patience, closeClient, silent
 	x.flight.Abort = x.abort
 }
 
 // begin prepares x for the next request.
 func (x *exchange) begin(now time.Time) {
-	x.began, x.first, x.headBy = now, time.Time{}, time.Time{}
+	x.began, x.first, x.headBy, x.until = now, time.Time{}, time.Time{}, time.Time{}
 }
 
 // abort ends both sides from outside; see route.Flight.
@@ -102,8 +106,33 @@ func (x *exchange) detach(keep bool, now time.Time) {
 
 var errAborted = errors.New("aborted")
 
-// reach claims an endpoint of r that takes a connection. once says that the request cannot be sent twice.
+// lastDial is for how long a dial may go on that began before the patience was over.
+const lastDial = 100 * time.Millisecond
+
+// reach claims an endpoint of r that takes a connection. If none does, it waits for one, for as long as the patience
+// lasts. once says that the request cannot be sent twice.
 func (x *exchange) reach(ctx context.Context, r *route.Route, ask route.Ask, once bool) error {
+	err := x.connect(ctx, r, ask, once)
+	if x.patience <= 0 || !errors.Is(err, route.ErrUnreachable) {
+		return err
+	}
+	if x.until.IsZero() {
+		x.until = time.Now().Add(x.patience)
+	}
+	ctx, cancel := context.WithDeadline(ctx, x.until.Add(lastDial))
+	defer cancel()
+	for errors.Is(err, route.ErrUnreachable) {
+		if err = r.Await(&x.flight, ask, x.until); err != nil {
+			break
+		}
+		ask.Now = time.Now()
+		err = x.connect(ctx, r, ask, once)
+	}
+	return err
+}
+
+// connect claims an endpoint of r that takes a connection, after each of them was tried once at most.
+func (x *exchange) connect(ctx context.Context, r *route.Route, ask route.Ask, once bool) error {
 	for {
 		if err := r.Claim(&x.flight, ask); err != nil {
 			return err

@@ -98,9 +98,9 @@ type h2Handler struct{ listener *Listener }
 // ServeHTTP implements http.Handler.
 func (h *h2Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := &stream{listener: h.listener, w: w, r: r, control: http.NewResponseController(w)}
-	s.x.init(nil, nil)
-	s.x.begin(time.Now())
 	settings := h.listener.server.settings.Load()
+	s.x.init(settings.ConnectPatience, nil, nil)
+	s.x.begin(time.Now())
 	s.setEnd()
 	s.peer.secure = r.TLS != nil
 	s.peer.setAddress(r.RemoteAddr, settings)

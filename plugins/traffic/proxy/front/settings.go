@@ -11,11 +11,14 @@ type Settings struct {
 	TrustedProxies    []netip.Prefix
 	ReadHeaderTimeout time.Duration // for a request's head, and for a TLS handshake
 	IdleTimeout       time.Duration // of a keep-alive connection
+	ConnectPatience   time.Duration // for an endpoint to take a connection after all have refused; 0: none
 }
 
 // DefaultSettings are in force until Configure.
 func DefaultSettings() Settings {
-	return Settings{MaxConnections: 20000, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second}
+	return Settings{
+		MaxConnections: 20000, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 75 * time.Second, ConnectPatience: time.Second,
+	}
 }
 
 // Limits that no setting changes.

@@ -55,7 +55,7 @@ func (l *Listener) serveTCP(c *client, conn net.Conn, r *route.Route) {
 		return
 	}
 	var x exchange
-	x.init(func() { _ = c.Close() }, nil)
+	x.init(l.server.settings.Load().ConnectPatience, func() { _ = c.Close() }, nil)
 	now := time.Now()
 	x.begin(now)
 	if err := x.reach(context.Background(), r, route.Ask{Now: now}, true); err != nil {

@@ -56,10 +56,6 @@ func (e *Endpoint) failed(now time.Time) {
 	e.retryAt = now.Add(e.backoff)
 }
 
-func (e *Endpoint) reached() {
-	e.down, e.backoff = false, 0
-}
-
 func (e *Endpoint) link(f *Flight) {
 	f.prev, f.next = e.flights.prev, &e.flights
 	f.prev.next, f.next.prev = f, f

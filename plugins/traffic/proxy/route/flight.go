@@ -40,7 +40,7 @@ func (f *Flight) Done(o Outcome) {
 		e.errors++
 	}
 	if o.Latency > 0 {
-		e.reached()
+		r.reached(e)
 		e.latency.record(o.Now, o.Latency)
 	}
 	if e.left && e.inFlight == 0 {
@@ -53,8 +53,15 @@ func (f *Flight) Done(o Outcome) {
 // Reached records that the endpoint took a connection.
 func (f *Flight) Reached() {
 	f.route.mu.Lock()
-	f.Endpoint.reached()
+	f.route.reached(f.Endpoint)
 	f.route.mu.Unlock()
+}
+
+func (r *Route) reached(e *Endpoint) {
+	if e.down {
+		r.patience.tell()
+	}
+	e.down, e.backoff = false, 0
 }
 
 // Unreached releases the flight because the endpoint took no connection, or has certainly not received

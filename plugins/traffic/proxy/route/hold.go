@@ -49,6 +49,7 @@ func (r *Route) Hold(limits sdk.HoldLimits) {
 	h := r.hold
 	h.limits, h.until = limits, time.Now().Add(limits.Timeout)
 	h.timer = time.AfterFunc(limits.Timeout, func() { r.release(h) })
+	r.patience.tell() // who waits for an endpoint waits for the release now
 }
 
 // Release gives every held request an endpoint of the pools as they are now, oldest first.

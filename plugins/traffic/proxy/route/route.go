@@ -30,6 +30,7 @@ type Route struct {
 	endpoints  map[sdk.Endpoint]*Endpoint
 	draining   map[sdk.Endpoint]*Endpoint
 	hold       *hold
+	patience   patience
 	gone       bool
 }
 
@@ -64,6 +65,7 @@ func (r *Route) Apply(spec sdk.Route, options *Options) {
 			r.leave(key, e, drainOf(spec.Drain))
 		}
 	}
+	r.patience.tell()
 }
 
 func drainOf(d time.Duration) time.Duration {
@@ -128,6 +130,7 @@ func (r *Route) Remove(drain time.Duration) {
 	}
 	r.endpoints = make(map[sdk.Endpoint]*Endpoint)
 	r.pools, r.active = nil, nil
+	r.patience.tell()
 	r.mu.Unlock()
 	r.Release()
 }
