@@ -375,6 +375,36 @@ func TestFiveVoters(t *testing.T) {
 	}
 }
 
+// Seven voters, two dozen workers: three voters go, among them the leader. The others write, and everybody
+// who is left has what they have written.
+func TestSevenVotersAndTwoDozenWorkers(t *testing.T) {
+	t.Parallel()
+	all := found(t, 7, 24)
+	first, _ := leader(all)
+	left := slices.DeleteFunc(slices.Clone(all), func(m *member) bool { return m == first || m == all[5] || m == all[6] })
+	if first == all[5] || first == all[6] {
+		left = slices.DeleteFunc(left, func(m *member) bool { return m == all[4] })
+	}
+	for _, m := range all {
+		if !slices.Contains(left, m) {
+			m.stop()
+		}
+	}
+	for _, m := range left[:4] {
+		m.write()
+	}
+	for _, m := range left {
+		m.await(m.name+" has what the voters have written", func() bool {
+			tokens, err := m.api().JoinTokens(t.Context())
+			return err == nil && len(tokens) == 30+4 // each but the first has joined by one
+		})
+	}
+	s := left[0].status()
+	if s.Voters != 7 || s.Tolerates != 0 || len(s.Members) != 31 || len(s.Risks) == 0 || s.Risks[0].Severity != core.SeverityCritical {
+		t.Errorf("status %+v", s)
+	}
+}
+
 // A token in a file makes a machine a member without anybody at its keyboard.
 func TestJoinTokenFile(t *testing.T) {
 	t.Parallel()
