@@ -29,14 +29,24 @@ type step struct {
 // tour reads the console blocks of a section of the README, which has so many commands at least.
 func tour(t *testing.T, title string, least int) []step {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(built.repository, "README.md"))
+	steps := stepsOf(t, "README.md", title)
+	if len(steps) < least {
+		t.Fatalf("the tour has %d steps only", len(steps))
+	}
+	return steps
+}
+
+// stepsOf reads the console blocks of a section of a file of the repository.
+func stepsOf(t *testing.T, file, title string) []step {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(built.repository, file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, section, found := strings.Cut(string(data), "\n## "+title+"\n")
 	section, _, ended := strings.Cut(section, "\n## ")
 	if !found || !ended {
-		t.Fatalf("README.md has no section called %s with one after it", title)
+		t.Fatalf("%s has no section called %s with one after it", file, title)
 	}
 	var steps []step
 	inside := false
@@ -52,9 +62,6 @@ func tour(t *testing.T, title string, least int) []step {
 			last := &steps[len(steps)-1]
 			last.output = append(last.output, line)
 		}
-	}
-	if len(steps) < least {
-		t.Fatalf("the tour has %d steps only", len(steps))
 	}
 	return steps
 }
@@ -210,6 +217,12 @@ func newShell(t *testing.T, env ...string) *shell {
 	t.Helper()
 	cmd := exec.Command("bash")
 	cmd.Dir, cmd.Env = built.repository, append(os.Environ(), env...)
+	return startShell(t, cmd)
+}
+
+// startShell runs a command that becomes a shell.
+func startShell(t *testing.T, cmd *exec.Cmd) *shell {
+	t.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +270,13 @@ func (s *shell) run(command string) (status, output string) {
 func (s *shell) startDaemon(step step) {
 	s.Helper()
 	words := strings.Fields(step.command)
-	s.daemon = exec.Command(filepath.Join(built.repository, words[0]), words[1:]...)
+	s.await(step, exec.Command(filepath.Join(built.repository, words[0]), words[1:]...))
+}
+
+// await runs the command of a step as the daemon until it has printed what is promised.
+func (s *shell) await(step step, daemon *exec.Cmd) {
+	s.Helper()
+	s.daemon = daemon
 	var out lockedBuffer
 	s.daemon.Env, s.daemon.Stdout, s.daemon.Stderr = s.env, &out, &out
 	if err := s.daemon.Start(); err != nil {
