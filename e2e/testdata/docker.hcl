@@ -45,13 +45,17 @@ service "shop" {
     path   = "etc/shop.json"
   }
 
+  # When dockerd starts it builds its rules of the packet filter anew, and for about 220 ms published ports refuse
+  # connections, those of all instances at the same time. What is looked at every 200 ms must be allowed to fail for longer
+  # than that, or a restart of dockerd makes the whole service unhealthy: here it is two seconds. An instance that ends is
+  # found by the engine's event, at once.
   health "http" {
     port        = "http"
     path        = "/healthz"
     interval    = "200ms"
     timeout     = "2s"
     healthy_for = "400ms"
-    failures    = 2
+    failures    = 10
   }
 
   route "shop" {

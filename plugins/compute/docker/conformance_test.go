@@ -28,11 +28,11 @@ func TestConformanceOverGRPC(t *testing.T) {
 	})
 }
 
-// needEngine skips a test for a user who cannot run an engine: dockerd needs root.
+// needEngine ends a test of a user who cannot run an engine: dockerd needs root.
 func needEngine(t *testing.T) {
 	t.Helper()
 	if engine == nil {
-		t.Skip(dockertest.ErrNotRoot)
+		dockertest.Need(t, dockertest.ErrNotRoot)
 	}
 }
 
