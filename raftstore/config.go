@@ -94,7 +94,7 @@ const (
 func (c *Config) raft(notify chan<- bool) *raft.Config {
 	rc := raft.DefaultConfig()
 	rc.LocalID = raft.ServerID(c.Node)
-	rc.Logger = c.Logger.Named("raft")
+	rc.Logger = calm(c.Logger.Named("raft"))
 	rc.NotifyCh = notify
 	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeat, heartbeat, lease
 	rc.MaxAppendEntries = maxAppend

@@ -33,7 +33,7 @@ func NewTransport(layer raft.StreamLayer, logger hclog.Logger) raft.Transport {
 	}
 	transport := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream: &boundedLayer{StreamLayer: layer}, MaxPool: connectionPool, Timeout: rpcPatience,
-		Logger: logger.Named("transport"), MsgpackUseNewTimeFormat: true,
+		Logger: calm(logger.Named("transport")), MsgpackUseNewTimeFormat: true,
 	})
 	transport.TimeoutScale = snapshotSlice
 	return transport
