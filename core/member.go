@@ -13,7 +13,13 @@ const (
 // Level is the newest level of the stored formats that this build reads and writes. A cluster writes
 // what a level introduced only once every member can read it (Cluster.Level), so that nodes of two
 // versions run side by side.
-const Level = 1
+//
+//	1  the first
+//	2  rollouts with the strategy rolling: LevelRolling
+const Level = LevelRolling
+
+// LevelRolling is the level that rolling rollouts came with.
+const LevelRolling = 2
 
 // ClusterObject is the id of the only Cluster object.
 const ClusterObject = "cluster"

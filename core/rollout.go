@@ -16,7 +16,7 @@ type Rollout struct {
 	Phase    RolloutPhase `json:"phase"`
 	Started  time.Time    `json:"started"`
 	PhaseAt  time.Time    `json:"phase_at"`          // when Phase was entered
-	Deadline time.Time    `json:"deadline,omitzero"` // progress deadline of provisioning and verifying
+	Deadline time.Time    `json:"deadline,omitzero"` // progress deadline of provisioning and verifying; of a rolling one's present step
 	// SwitchedAt is the time of the transaction that moved the pools, ConfirmedAt when every reachable
 	// traffic node had read it back from its data plane.
 	SwitchedAt  time.Time `json:"switched_at,omitzero"`
@@ -33,8 +33,23 @@ type Rollout struct {
 	Backoff *Backoff `json:"backoff,omitempty"`
 	// AbortAsked makes the planner roll back at the next step.
 	AbortAsked string `json:"abort_asked,omitempty"`
+	// Rolling is how a rolling rollout goes; nil: all at once.
+	Rolling *Rolling `json:"rolling,omitempty"`
+	// Others are the revisions that served beside From when this began, because it superseded a rolling rollout
+	// that was under way. Sorted.
+	Others []int `json:"others,omitempty"`
 	// History is every phase entered, oldest first.
 	History []PhaseEntry `json:"history,omitempty"`
+}
+
+// Rolling are the bounds of a rolling rollout, and how far it has come.
+type Rolling struct {
+	MaxSurge       Bound `json:"max_surge,omitempty"`
+	MaxUnavailable Bound `json:"max_unavailable,omitempty"`
+	// Made is the most instances of the revision that it goes to that were ever wanted at a time, Joined the
+	// most that were healthy.
+	Made   int `json:"made,omitempty"`
+	Joined int `json:"joined,omitempty"`
 }
 
 // PhaseEntry is one line of a rollout's history.
@@ -64,14 +79,14 @@ type RolloutPhase int
 
 // The phases of a rollout.
 const (
-	RolloutProvisioning RolloutPhase = 10 // green is being made, at full size
+	RolloutProvisioning RolloutPhase = 10 // green is being made, at full size; rolling: its first batch
 	RolloutVerifying    RolloutPhase = 20 // health, then smoke checks through the preview
 	RolloutApproving    RolloutPhase = 30
-	RolloutSwitching    RolloutPhase = 40 // routes written, not yet confirmed by every traffic node
+	RolloutSwitching    RolloutPhase = 40 // routes written, not yet confirmed by every traffic node; rolling: both serve
 	RolloutBaking       RolloutPhase = 50 // green serves, blue is warm at full size
 	RolloutRetiring     RolloutPhase = 60 // done for the user; blue is warm until keep_previous is over
 	RolloutSucceeded    RolloutPhase = 70
-	RolloutRollingBack  RolloutPhase = 80 // routes back to From, not yet confirmed
+	RolloutRollingBack  RolloutPhase = 80 // routes back to From, not yet confirmed; rolling: step by step
 	RolloutRolledBack   RolloutPhase = 90
 	RolloutFailed       RolloutPhase = 100 // never switched; green is gone
 	RolloutSuperseded   RolloutPhase = 110

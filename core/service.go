@@ -164,19 +164,24 @@ type Strategy string
 
 // The strategies.
 const (
-	StrategyBlueGreen Strategy = "blue_green"
+	StrategyBlueGreen Strategy = "blue_green" // all of the new revision, then one switch
+	StrategyRolling   Strategy = "rolling"    // a few instances at a time, both revisions serving; since level 2
 )
 
 // RolloutSpec says how a new revision takes over.
 type RolloutSpec struct {
 	Strategy         Strategy     `json:"strategy"`
 	Bake             Duration     `json:"bake"`              // default 30s
-	KeepPrevious     Duration     `json:"keep_previous"`     // default 1h
-	ProgressDeadline Duration     `json:"progress_deadline"` // for provisioning and verifying together; default 10m
+	KeepPrevious     Duration     `json:"keep_previous"`     // default 1h; 0 for rolling, which keeps nothing
+	ProgressDeadline Duration     `json:"progress_deadline"` // for provisioning and verifying together, rolling: for a step; default 10m
 	Smoke            []SmokeCheck `json:"smoke,omitempty"`   // verified through the preview route
 	// MaxErrorRate ends the bake with a rollback when more than this share of green's answers, over at
 	// least 20, were 5xx or transport errors. 0..1; 0: not watched.
 	MaxErrorRate float64 `json:"max_error_rate,omitempty"`
+	// MaxSurge and MaxUnavailable are for rolling alone, and not both none: how many instances more than the
+	// count there may be, default 25%, and how many fewer healthy ones may serve, default 0.
+	MaxSurge       Bound `json:"max_surge,omitempty"`
+	MaxUnavailable Bound `json:"max_unavailable,omitempty"`
 }
 
 // SmokeCheck is one request through the preview of a route, which must be answered by the new revision.

@@ -45,7 +45,7 @@ func Rollback(v View, to int, history []core.Rollout, reason string, now time.Ti
 		return Change{}, err
 	}
 	name := v.Service.Name
-	if r := v.current(); r != nil && r.Phase < core.RolloutRetiring && (to == 0 || to == r.From) {
+	if r := v.current(); r != nil && (r.Phase < core.RolloutRetiring || r.Phase == core.RolloutRollingBack && stepwise(r)) && (to == 0 || to == r.From) {
 		return Abort(v, reason)
 	}
 	if to == 0 {

@@ -31,10 +31,14 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 	}
 	c := Change{Service: v.Service}
 	s := &c.Service
-	fromCount := s.Count
-	if r := v.current(); r != nil && r.Phase >= core.RolloutSwitching && start.To == s.Active {
+	fromCount, others := s.Count, []int(nil)
+	switch r := v.current(); {
+	case r == nil:
+	case r.Phase >= core.RolloutSwitching && start.To == s.Active:
 		return Scale(v, start.Count)
-	} else if r != nil {
+	case len(r.Others) > 0 && start.To == s.Active:
+		return endWithOthers(c, r, &start), nil
+	default:
 		ended, err := supersede(r, s, start.To, now)
 		if err != nil {
 			return Change{}, err
@@ -43,6 +47,7 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 		if r.Phase < core.RolloutSwitching && r.From != 0 {
 			fromCount = r.FromCount
 		}
+		others = serveToo(r, start.To)
 		s.Previous, s.KeepUntil = 0, time.Time{}
 	}
 	s.Count, s.Revision = start.Count, start.To
@@ -56,7 +61,8 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 		Deadline: now.Add(progressDeadline(v.spec(start.To))),
 	}
 	if s.Active != 0 {
-		c.Begun.FromCount = fromCount
+		c.Begun.FromCount, c.Begun.Others = fromCount, others
+		c.Begun.Rolling = rollingOf(&v, c.Begun)
 	}
 	enter(c.Begun, core.RolloutProvisioning, start.Reason, now)
 	return c, nil
@@ -74,10 +80,10 @@ func usable(v *View) error {
 // supersede ends the rollout in progress in favour of one to another revision.
 func supersede(r *core.Rollout, s *core.Service, to int, now time.Time) (*core.Rollout, error) {
 	switch {
-	case r.Phase == core.RolloutRollingBack:
+	case r.Phase == core.RolloutRollingBack && !stepwise(r):
 		return nil, core.Errorf(core.CodeConflict, "rollout %s is rolling back to revision %d", r.ID(), r.From).
 			WithObject(core.KindRollout, r.ID()).WithHint("wait until `instar rollout show %s` says rolled_back, then try again", r.ID())
-	case r.To == to && r.To != s.Active:
+	case r.To == to && r.To != s.Active && r.Phase != core.RolloutRollingBack:
 		return nil, core.Errorf(core.CodeConflict, "rollout %s is on its way to revision %d already", r.ID(), to).
 			WithObject(core.KindRollout, r.ID()).WithHint("follow it with `instar rollout watch %s`", r.ID())
 	}

@@ -18,18 +18,19 @@ func (p *planner) failsBeforeSwitch(r *core.Rollout) bool {
 			return p.fail(r, p.told(i))
 		}
 	}
-	if p.now.Before(r.Deadline) {
-		p.wakeAt(r.Deadline)
+	deadline := p.deadline(r)
+	if p.now.Before(deadline) {
+		p.wakeAt(deadline)
 		return false
 	}
-	f := core.Failure{Message: fmt.Sprintf("%d of %d instances became healthy in %s",
-		t.count(classHealthy), p.service.Count, r.Deadline.Sub(r.Started))}
-	if t.count(classHealthy) >= p.service.Count {
+	took, needed := deadline.Sub(r.Started), p.first(r)
+	f := core.Failure{Message: fmt.Sprintf("%d of %d instances became healthy in %s", t.count(classHealthy), needed, took)}
+	if t.count(classHealthy) >= needed {
 		why := p.unconfirmed()
 		if why == "" {
 			why = "no outcome of the smoke checks"
 		}
-		f.Message = fmt.Sprintf("not verified in %s: %s", r.Deadline.Sub(r.Started), why)
+		f.Message = fmt.Sprintf("not verified in %s: %s", took, why)
 	} else if cause := p.cause(r); cause != nil {
 		f.Message, f.Logs = f.Message+"; "+cause.Message, cause.Logs
 	}
@@ -75,6 +76,9 @@ func (p *planner) fail(r *core.Rollout, f *core.Failure) bool {
 	if r.From != 0 {
 		p.service.Count = r.FromCount
 	}
+	if len(r.Others) > 0 {
+		return p.enter(r, core.RolloutRollingBack, f.Message) // From does not serve alone yet
+	}
 	return p.enter(r, core.RolloutFailed, f.Message)
 }
 
@@ -90,7 +94,7 @@ func (p *planner) goesBack(r *core.Rollout) bool {
 	}
 	blue, green := p.tally(r.From), p.tally(r.To)
 	need := min(r.FromCount, green.healthy())
-	if blue.healthy() < need {
+	if blue.healthy() < need && !stepwise(r) {
 		r.AbortAsked, r.Failure = why.Message, why
 		p.wait("goes back to revision %d when %d of its instances are healthy, %d are%s: %s",
 			r.From, need, blue.healthy(), p.trouble(r.From), why.Message)
@@ -112,6 +116,9 @@ func (p *planner) whyBack(r *core.Rollout) *core.Failure {
 	if r.Kind == core.RolloutRollback {
 		return nil
 	}
+	if stepwise(r) && r.Phase == core.RolloutSwitching {
+		return p.whyStop(r)
+	}
 	t := p.tally(r.To)
 	for _, c := range []class{classOver, classBad} {
 		if t.count(c) == 0 {
@@ -128,6 +135,33 @@ func (p *planner) whyBack(r *core.Rollout) *core.Failure {
 		return p.tooManyErrors(r)
 	}
 	return nil
+}
+
+// whyStop says why a rolling rollout does not take another step. An instance that dies is replaced.
+func (p *planner) whyStop(r *core.Rollout) *core.Failure {
+	t := p.tally(r.To)
+	for _, i := range t.of(classOver) {
+		if f := p.v.Instances[i].Status.Failure; f != nil && f.Permanent {
+			return p.told(i)
+		}
+	}
+	if f := p.tooManyErrors(r); f != nil {
+		return f
+	}
+	if t.healthy() >= p.service.Count {
+		return nil
+	}
+	deadline := p.deadline(r)
+	if p.now.Before(deadline) {
+		p.wakeAt(deadline)
+		return nil
+	}
+	f := core.Failure{Message: fmt.Sprintf("%d of %d instances became healthy, and no further one in %s",
+		t.healthy(), p.service.Count, progressDeadline(p.v.spec(r.To)))}
+	if cause := p.cause(r); cause != nil {
+		f.Message, f.Logs = f.Message+"; "+cause.Message, cause.Logs
+	}
+	return &f
 }
 
 // tooManyErrors looks at the error rates that targets have reported of the present generation.

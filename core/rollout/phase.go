@@ -50,22 +50,24 @@ func (p *planner) provisioning(r *core.Rollout) bool {
 	if p.failsBeforeSwitch(r) {
 		return true
 	}
-	if run := p.tally(r.To).run; run < p.service.Count {
-		p.wait("%d of %d instances of revision %d run%s", run, p.service.Count, r.To, p.trouble(r.To))
+	needed := p.first(r)
+	if run := p.tally(r.To).run; run < needed {
+		p.wait("%d of %d instances of revision %d run%s", run, needed, r.To, p.trouble(r.To))
 		return false
 	}
-	return p.enter(r, core.RolloutVerifying, plural(p.service.Count, "instance runs", "instances run"))
+	return p.enter(r, core.RolloutVerifying, plural(needed, "instance runs", "instances run"))
 }
 
 func (p *planner) verifying(r *core.Rollout) bool {
 	if p.failsBeforeSwitch(r) {
 		return true
 	}
-	if healthy := p.tally(r.To).count(classHealthy); healthy < p.service.Count {
-		p.wait("%d of %d instances of revision %d are healthy%s", healthy, p.service.Count, r.To, p.trouble(r.To))
+	needed := p.first(r)
+	if healthy := p.tally(r.To).count(classHealthy); healthy < needed {
+		p.wait("%d of %d instances of revision %d are healthy%s", healthy, needed, r.To, p.trouble(r.To))
 		return false
 	}
-	note := plural(p.service.Count, "instance is healthy", "instances are healthy")
+	note := plural(needed, "instance is healthy", "instances are healthy")
 	if r.Kind == core.RolloutDeploy && p.service.Count > 0 && len(p.v.spec(r.To).Routes) > 0 {
 		if waiting := p.unconfirmed(); waiting != "" {
 			p.wait("preview of revision %d: %s", r.To, waiting)
@@ -86,11 +88,14 @@ func (p *planner) switching(r *core.Rollout) bool {
 	if p.goesBack(r) {
 		return true
 	}
+	if stepwise(r) && !p.replaced(r) {
+		return false
+	}
 	if waiting := p.unconfirmed(); waiting != "" {
 		p.wait("switch to revision %d: %s", r.To, waiting)
 		return false
 	}
-	r.ConfirmedAt = p.now
+	r.ConfirmedAt, r.Failure = p.now, nil
 	return p.enter(r, core.RolloutBaking, "every reachable traffic target has switched")
 }
 
@@ -108,7 +113,7 @@ func (p *planner) baking(r *core.Rollout) bool {
 		p.wait("no instance of revision %d is healthy%s", r.To, p.trouble(r.To))
 		return false
 	}
-	if r.From == 0 {
+	if r.From == 0 || r.Rolling != nil {
 		return p.enter(r, core.RolloutSucceeded, "")
 	}
 	p.service.Previous, p.service.KeepUntil = r.From, p.now.Add(spec.KeepPrevious.Std())
@@ -135,9 +140,27 @@ func (p *planner) retiring(r *core.Rollout) bool {
 }
 
 func (p *planner) rollingBack(r *core.Rollout) bool {
+	if stepwise(r) && !p.replaced(r) {
+		return false
+	}
 	if waiting := p.unconfirmed(); waiting != "" {
 		p.wait("way back to revision %d: %s", r.From, waiting)
 		return false
 	}
 	return p.enter(r, core.RolloutRolledBack, "every reachable traffic target has switched back")
+}
+
+// replaced reports whether all instances have been replaced, as far as it has been written.
+func (p *planner) replaced(r *core.Rollout) bool {
+	revision, count := p.target(r)
+	healthy, left := p.tally(revision).healthy(), 0
+	for _, old := range olds(r) {
+		left += p.tally(old).wanted()
+	}
+	if healthy >= count && left == 0 {
+		return true
+	}
+	p.wait("%d of %d instances of revision %d serve, %s to go%s", healthy, count, revision,
+		plural(left, "other one is", "others are"), p.trouble(revision))
+	return false
 }

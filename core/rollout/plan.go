@@ -35,6 +35,8 @@ type planner struct {
 	changed map[int]core.Instance // new values, by index in v.Instances
 	counted map[int]bool          // revisions whose failures this Plan has counted
 
+	room *room // how many instances may be made; nil: any number
+
 	out   Decision
 	steps []core.PhaseEntry // phases entered
 	waits []string

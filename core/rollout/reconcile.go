@@ -33,10 +33,10 @@ func (p *planner) replaceEnded(roles map[int]role) {
 	}
 }
 
-// remember keeps what a failed instance of green said for as long as the rollout may need it.
+// remember keeps what a failed instance of To said for as long as the rollout may need it.
 func (p *planner) remember(i int) {
 	r := p.running()
-	if r == nil || p.v.Instances[i].Revision != r.To || r.Phase >= core.RolloutSwitching {
+	if r == nil || p.v.Instances[i].Revision != r.To || r.Phase >= core.RolloutSwitching && !(r.Phase == core.RolloutSwitching && stepwise(r)) {
 		return
 	}
 	if f := p.told(i); f != nil {
@@ -54,6 +54,17 @@ func (p *planner) reconcile(roles map[int]role) {
 		for _, c := range []class{classHealthy, classReplaced, classBad, classAway, classLost, classPending, classLate, classStranded} {
 			p.leave(t.of(c), reason)
 		}
+	}
+	r := p.running()
+	if r != nil && stepwise(r) && r.Phase != core.RolloutBaking {
+		p.bound(r)
+		if r.Phase < core.RolloutSwitching {
+			p.prepare(r, roles)
+		} else {
+			p.advance(r)
+		}
+		p.noteProgress(r)
+		return
 	}
 	for _, revision := range sortedKeys(roles) {
 		if r := roles[revision]; !r.hold {
@@ -100,7 +111,7 @@ func (p *planner) scale(revision, want int) {
 	if over := min(t.healthy()+len(lost)-want, len(lost)); over > 0 {
 		p.leaveNode(lost[:over])
 	}
-	coming := t.count(classHealthy) + t.count(classPending) + t.count(classAway)
+	coming := t.coming()
 	switch {
 	case coming > want:
 		p.leave(p.victims(t, coming-want), fmt.Sprintf("more than the %d wanted", want))
@@ -145,6 +156,11 @@ func (p *planner) failLate(revision int, late []int) {
 // grow asks for the missing instances, now or when the back-off is over.
 func (p *planner) grow(revision, want, coming int) {
 	t := p.tally(revision)
+	if p.room != nil {
+		if want = coming + p.room.take(want-coming); want == coming {
+			return
+		}
+	}
 	if until, held := p.heldBack(revision); held {
 		p.wakeAt(until)
 		p.wait("%s replaced at %s%s", plural(want-coming, "instance is", "instances are"), clock(until), p.trouble(revision))
@@ -159,22 +175,23 @@ func (p *planner) grow(revision, want, coming int) {
 // victims picks n instances that go because there are too many: first those of unreachable nodes, then
 // those that never served, newest first; then the newest of the node that has most of them, again and again.
 func (p *planner) victims(t *tally, n int) []int {
-	newest := func(a, b int) int {
-		x, y := &p.v.Instances[a], &p.v.Instances[b]
-		return cmp.Or(y.Created.Compare(x.Created), cmp.Compare(y.ID, x.ID))
-	}
-	out := slices.SortedFunc(slices.Values(t.of(classAway)), newest)
-	out = append(out, slices.SortedFunc(slices.Values(t.of(classPending)), newest)...)
+	out := slices.SortedFunc(slices.Values(t.of(classAway)), p.newest)
+	out = append(out, slices.SortedFunc(slices.Values(t.of(classPending)), p.newest)...)
 	if n <= len(out) {
 		return out[:n]
 	}
+	return append(out, p.fromFullest(t.of(classHealthy), n-len(out))...)
+}
+
+// fromFullest picks n of the given instances: the newest of the node that has most of them, again and again.
+func (p *planner) fromFullest(healthy []int, n int) (out []int) {
 	nodes := map[string][]int{}
-	for _, i := range slices.SortedFunc(slices.Values(t.of(classHealthy)), newest) {
+	for _, i := range slices.SortedFunc(slices.Values(healthy), p.newest) {
 		node := p.v.Instances[i].Node
 		nodes[node] = append(nodes[node], i)
 	}
 	names := sortedKeys(nodes)
-	for len(out) < n {
+	for len(out) < n && len(names) > 0 {
 		fullest := slices.MaxFunc(names, func(a, b string) int { return cmp.Compare(len(nodes[a]), len(nodes[b])) })
 		if len(nodes[fullest]) == 0 {
 			break
@@ -182,6 +199,12 @@ func (p *planner) victims(t *tally, n int) []int {
 		out, nodes[fullest] = append(out, nodes[fullest][0]), nodes[fullest][1:]
 	}
 	return out
+}
+
+// newest orders instances by age, the newest first.
+func (p *planner) newest(a, b int) int {
+	x, y := &p.v.Instances[a], &p.v.Instances[b]
+	return cmp.Or(y.Created.Compare(x.Created), cmp.Compare(y.ID, x.ID))
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {

@@ -45,15 +45,19 @@ func (p *planner) held(roles map[int]role) bool {
 	if !p.now.Before(p.v.Hold) {
 		return false
 	}
+	healthy, want := 0, 0
 	for revision, r := range roles {
-		if r.weight > 0 && p.tally(revision).healthy() < r.want {
-			p.wait("traffic stays where it is until %d of %d instances of revision %d are healthy, or %s",
-				r.want, r.want, revision, p.v.Hold.Format(time.TimeOnly))
-			p.wakeAt(p.v.Hold)
-			return true
+		if r.serves {
+			healthy, want = healthy+p.tally(revision).healthy(), want+r.want
 		}
 	}
-	return false
+	if healthy >= want {
+		return false
+	}
+	p.wait("traffic stays where it is until %d of %d instances of revision %d are healthy, or %s",
+		want, want, p.service.Active, p.v.Hold.Format(time.TimeOnly))
+	p.wakeAt(p.v.Hold)
+	return true
 }
 
 func (p *planner) stored(name string) *Route {
@@ -76,12 +80,8 @@ func (p *planner) stored(name string) *Route {
 // pool declares, and the stored others, removed.
 func (p *planner) wantedRoutes(roles map[int]role) map[string]core.Route {
 	wanted := map[string]core.Route{}
-	serving := 0
-	for revision, r := range roles {
-		if r.weight > 0 {
-			serving = revision
-		}
-	}
+	serving := p.service.Active // whose declaration of a route counts
+	desperate := !p.anyServes(roles)
 	for _, revision := range sortedKeys(roles) {
 		r := roles[revision]
 		if !r.pool {
@@ -96,14 +96,18 @@ func (p *planner) wantedRoutes(roles map[int]role) map[string]core.Route {
 				}
 				route = core.Route{Format: core.Format, Name: spec.Name, Service: p.service.Name, Spec: *spec}
 			}
-			if r.weight > 0 {
+			if revision == serving {
 				route.Spec = *spec
 			}
 			route.Pools = append(route.Pools, core.Pool{
-				Revision: revision, Weight: r.weight, Preview: r.preview, Endpoints: p.endpoints(revision, r, spec),
+				Revision: revision, Preview: r.preview, Endpoints: p.endpoints(revision, r.serves && desperate, spec),
 			})
 			wanted[spec.Name] = route
 		}
+	}
+	for name, route := range wanted {
+		route.Pools = p.weigh(route.Pools, roles)
+		wanted[name] = route
 	}
 	for i := range p.v.Routes {
 		route := p.v.Routes[i].Route
@@ -115,13 +119,54 @@ func (p *planner) wantedRoutes(roles map[int]role) map[string]core.Route {
 	return wanted
 }
 
-// endpoints lists the instances of a pool: the healthy ones; for a pool that serves and has none, all
-// that once were healthy, and perhaps only cannot be reached from here.
-func (p *planner) endpoints(revision int, r role, spec *core.RouteSpec) []core.Endpoint {
+// fullWeight is the weight of a pool that serves alone.
+const fullWeight = 100
+
+// weigh gives the pools that serve their weights. If several have endpoints, each counts as much as it has.
+func (p *planner) weigh(pools []core.Pool, roles map[int]role) []core.Pool {
+	several := 0
+	for i := range pools {
+		if r := roles[pools[i].Revision]; r.serves && (len(pools[i].Endpoints) > 0) {
+			several++
+		}
+	}
+	var out []core.Pool
+	for _, pool := range pools {
+		switch n := len(pool.Endpoints); {
+		case !roles[pool.Revision].serves:
+		case several > 1:
+			pool.Weight = n
+		case several == 1 && n > 0, several == 0 && pool.Revision == p.service.Active:
+			pool.Weight = fullWeight
+		}
+		if pool.Weight > 0 || !roles[pool.Revision].serves {
+			out = append(out, pool)
+		}
+	}
+	return out
+}
+
+// anyServes reports whether a healthy instance of any revision that serves stays.
+func (p *planner) anyServes(roles map[int]role) bool {
+	for revision, r := range roles {
+		if r.serves && len(p.staying(revision)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// staying are the healthy instances of a revision that are not on their way out.
+func (p *planner) staying(revision int) []int {
 	t := p.tally(revision)
-	members := slices.Concat(t.of(classHealthy), t.of(classReplaced))
-	members = slices.DeleteFunc(members, p.isLeaving)
-	if len(members) == 0 && r.weight > 0 {
+	return slices.DeleteFunc(slices.Concat(t.of(classHealthy), t.of(classReplaced)), p.isLeaving)
+}
+
+// endpoints lists the instances of a pool: the healthy ones; if none serves at all, those that once were
+// healthy, and perhaps only cannot be reached from here.
+func (p *planner) endpoints(revision int, desperate bool, spec *core.RouteSpec) []core.Endpoint {
+	t, members := p.tally(revision), p.staying(revision)
+	if desperate {
 		members = slices.DeleteFunc(slices.Concat(t.of(classBad), t.of(classAway), t.of(classLost)), p.isLeaving)
 	}
 	slices.Sort(members)

@@ -23,6 +23,9 @@ func (p *planner) trouble(revision int) string {
 	return ""
 }
 
+// sentence is a reason in words.
+func sentence(format string, args ...any) string { return fmt.Sprintf(format, args...) }
+
 // plural counts: "1 instance is", "3 instances are".
 func plural(n int, one, many string) string {
 	if n == 1 {

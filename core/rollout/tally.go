@@ -37,6 +37,21 @@ func (t *tally) count(c class) int {
 // healthy is how many serve or could.
 func (t *tally) healthy() int { return t.count(classHealthy) + t.count(classReplaced) }
 
+// coming is how many serve or will, without those that are to be replaced.
+func (t *tally) coming() int {
+	return t.count(classHealthy) + t.count(classPending) + t.count(classAway)
+}
+
+// wanted is how many are wanted to run, whatever becomes of them.
+func (t *tally) wanted() (n int) {
+	for c, indexes := range t.classes {
+		if c != classEnding && c != classOver && c != classRemoved {
+			n += len(indexes)
+		}
+	}
+	return n
+}
+
 // tally returns that of a revision, never nil.
 func (p *planner) tally(revision int) *tally {
 	t := p.tallies[revision]

@@ -1,0 +1,62 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/instarhq/instar/core"
+)
+
+// rollingOf are the bounds of a rollout that begins, nil if it goes all at once. A way back goes as the way
+// there did.
+func rollingOf(v *View, r *core.Rollout) *core.Rolling {
+	revision := r.To
+	if r.Kind == core.RolloutRollback {
+		revision = r.From
+	}
+	spec := &v.spec(revision).Rollout
+	if spec.Strategy != core.StrategyRolling {
+		return nil
+	}
+	return &core.Rolling{MaxSurge: spec.MaxSurge, MaxUnavailable: spec.MaxUnavailable}
+}
+
+// stepwise reports whether instances are replaced a few at a time, in the phase that the rollout is in.
+func stepwise(r *core.Rollout) bool {
+	if r.Phase == core.RolloutRollingBack && r.SwitchedAt.IsZero() {
+		return true // what served with From before is going
+	}
+	return r.Rolling != nil
+}
+
+// serveToo are the revisions that serve beside the active one when a rollout is superseded by one to revision to.
+func serveToo(r *core.Rollout, to int) []int {
+	var all []int
+	switch {
+	case r.Phase < core.RolloutSwitching:
+		all = slices.Clone(r.Others)
+	case r.Phase == core.RolloutSwitching && r.Rolling != nil:
+		all = append(slices.Clone(r.Others), r.From)
+	case r.Phase == core.RolloutRollingBack:
+		all = slices.Clone(r.Others)
+		if !r.SwitchedAt.IsZero() {
+			all = append(all, r.To)
+		}
+	}
+	all = slices.DeleteFunc(all, func(revision int) bool { return revision == to })
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// endWithOthers ends a rollout that has not switched, in favour of the revision that is active and does not
+// serve alone yet.
+func endWithOthers(c Change, r *core.Rollout, start *Start) Change {
+	ended := *r
+	ended.FromCount = start.Count
+	if ended.AbortAsked == "" {
+		ended.AbortAsked = fmt.Sprintf("revision %d is wanted again", start.To)
+	}
+	c.Service.Count, c.Service.Revision = start.Count, start.To
+	c.Ended = &ended
+	return c
+}
