@@ -38,6 +38,12 @@ type starts struct {
 
 func newDockerCluster(t *testing.T) *dockerCluster {
 	t.Helper()
+	return dockerClusterBehind(t, `traffic "proxy" "local" {}`)
+}
+
+// dockerClusterBehind has another traffic target than the embedded one.
+func dockerClusterBehind(t *testing.T, traffic string) *dockerCluster {
+	t.Helper()
 	// Containers outlive dockerd, and traffic reaches them without it: as one runs an engine for production.
 	engine, err := dockertest.Start(context.Background(), "--live-restore", "--userland-proxy=false")
 	dockertest.Need(t, err)
@@ -60,8 +66,8 @@ func newDockerCluster(t *testing.T) *dockerCluster {
 		t.Fatal(err)
 	}
 	config := filepath.Join(t.TempDir(), "instard.hcl")
-	text := fmt.Sprintf("node {\n  name = \"n1\"\n}\ncompute \"docker\" \"local\" {\n  endpoint = %q\n  address  = %q\n}\ntraffic \"proxy\" \"local\" {}\n",
-		engine.Endpoint, engine.Address)
+	text := fmt.Sprintf("node {\n  name = \"n1\"\n}\ncompute \"docker\" \"local\" {\n  endpoint = %q\n  address  = %q\n}\n%s\n",
+		engine.Endpoint, engine.Address, traffic)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

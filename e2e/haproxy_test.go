@@ -18,6 +18,9 @@ const haproxyConfig = `
 cluster = "edge"
 node { name = "n1" }
 compute "process" "local" {}
+`
+
+const haproxyTarget = `
 traffic "haproxy" "edge" {
   master_socket  = %q
   directory      = %q
@@ -25,8 +28,8 @@ traffic "haproxy" "edge" {
 }
 `
 
-// haproxyCluster runs an instard with a real HAProxy before it.
-func haproxyCluster(t *testing.T) (*cluster, *balancer.Balancer) {
+// startHAProxy runs a real HAProxy, and gives the target that instard has for it.
+func startHAProxy(t *testing.T) (b *balancer.Balancer, target string) {
 	t.Helper()
 	b, err := balancer.New(t.Context())
 	if err != nil {
@@ -40,8 +43,15 @@ func haproxyCluster(t *testing.T) (*cluster, *balancer.Balancer) {
 			t.Error(err)
 		}
 	})
+	return b, fmt.Sprintf(haproxyTarget, b.Socket(), b.Directory())
+}
+
+// haproxyCluster runs an instard with a real HAProxy before it.
+func haproxyCluster(t *testing.T) (*cluster, *balancer.Balancer) {
+	t.Helper()
+	b, target := startHAProxy(t)
 	config := filepath.Join(b.Dir(), "instard.hcl")
-	if err := os.WriteFile(config, fmt.Appendf(nil, haproxyConfig, b.Socket(), b.Directory()), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(haproxyConfig+target), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return startCluster(t, node.Options{Config: config}, func(string) {}), b

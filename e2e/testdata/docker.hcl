@@ -8,6 +8,14 @@ variable "keep_previous" {
   type    = string
   default = "1s"
 }
+variable "bake" {
+  type    = string
+  default = "1s"
+}
+variable "driver" {
+  type    = string
+  default = "proxy"
+}
 
 config "shop" {
   data = jsonencode({ banner = "in a container" })
@@ -59,13 +67,14 @@ service "shop" {
   }
 
   route "shop" {
+    driver = var.driver
     listen = var.listen
     port   = "http"
     drain  = "5s"
   }
 
   rollout {
-    bake              = "1s"
+    bake              = var.bake
     keep_previous     = var.keep_previous
     progress_deadline = "90s"
 
