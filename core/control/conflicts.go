@@ -15,6 +15,9 @@ func checkSet(r state.Reader, set core.Set, plan *core.Plan) error {
 		if plan.Services[i].Action == core.ActionNone {
 			continue
 		}
+		if err := checkLevel(r, d.Name, &d.Spec); err != nil {
+			return err
+		}
 		if err := checkSize(d.Name, d.Count, &d.Spec); err != nil {
 			return err
 		}

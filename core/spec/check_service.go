@@ -153,8 +153,14 @@ func (s *serviceChecker) status(status []int, at ...string) {
 func (s *serviceChecker) rollout() {
 	r := s.spec.Rollout
 	at := func(name string) []string { return []string{"rollout", name} }
-	if r.Strategy != core.StrategyBlueGreen {
-		s.fault("Unknown strategy", fmt.Sprintf("This version of instar has the strategy %q and no other, so not %q.", core.StrategyBlueGreen, r.Strategy), at("strategy")...)
+	switch r.Strategy {
+	case core.StrategyBlueGreen:
+		s.notRolling(&r)
+	case core.StrategyRolling:
+		s.rolling(&r)
+	default:
+		s.fault("Unknown strategy", fmt.Sprintf("This version of instar has the strategies %q and %q, so not %q.",
+			core.StrategyBlueGreen, core.StrategyRolling, r.Strategy), at("strategy")...)
 	}
 	s.duration("bake", r.Bake, 0, 30*24*time.Hour, at("bake")...)
 	s.duration("keep_previous", r.KeepPrevious, 0, 366*24*time.Hour, at("keep_previous")...)

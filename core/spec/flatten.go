@@ -155,6 +155,8 @@ func (f *flattener) rollout(r *core.RolloutSpec) {
 	if r.MaxErrorRate != 0 {
 		f.add("rollout.max_error_rate", strconv.FormatFloat(r.MaxErrorRate, 'g', -1, 64))
 	}
+	f.word("rollout.max_surge", string(r.MaxSurge))
+	f.word("rollout.max_unavailable", string(r.MaxUnavailable))
 	for i := range r.Smoke {
 		c, at := &r.Smoke[i], fmt.Sprintf("rollout.smoke[%d]", i)
 		f.word(at+".route", c.Route)

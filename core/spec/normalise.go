@@ -23,6 +23,7 @@ const (
 	defaultKeep         = time.Hour
 	defaultProgress     = 10 * time.Minute
 	defaultSmokeTimeout = 5 * time.Second
+	defaultSurge        = core.Bound("25%")
 	defaultTraffic      = "proxy"
 	defaultMethod       = "GET"
 	defaultPath         = "/"
@@ -111,11 +112,15 @@ func normaliseRoute(r *core.RouteSpec) {
 }
 
 func normaliseRollout(r *core.RolloutSpec) {
-	if r.Strategy == "" && r.Bake == 0 && r.KeepPrevious == 0 && r.ProgressDeadline == 0 && r.MaxErrorRate == 0 && len(r.Smoke) == 0 {
+	if r.Strategy == "" && r.Bake == 0 && r.KeepPrevious == 0 && r.ProgressDeadline == 0 && r.MaxErrorRate == 0 && len(r.Smoke) == 0 &&
+		r.MaxSurge == "" && r.MaxUnavailable == "" {
 		*r = defaultRollout()
 	}
 	r.Strategy = cmp.Or(r.Strategy, core.StrategyBlueGreen)
 	r.ProgressDeadline = defaulted(r.ProgressDeadline, defaultProgress)
+	if r.Strategy == core.StrategyRolling {
+		r.MaxSurge, r.MaxUnavailable = normalBound(r.MaxSurge, defaultSurge), normalBound(r.MaxUnavailable, "0")
+	}
 	r.Smoke = sorted(r.Smoke, nil)
 	for i := range r.Smoke {
 		c := &r.Smoke[i]
@@ -124,6 +129,17 @@ func normaliseRollout(r *core.RolloutSpec) {
 		c.Status = normalStatus(c.Status)
 		c.Timeout = defaulted(c.Timeout, defaultSmokeTimeout)
 	}
+}
+
+// normalBound spells none in one way.
+func normalBound(b, fallback core.Bound) core.Bound {
+	switch b {
+	case "":
+		return fallback
+	case "0%":
+		return "0"
+	}
+	return b
 }
 
 func normalStatus(status []int) []int {

@@ -121,6 +121,10 @@ func source(t *rapid.T) string {
 	optional("bake", `bake = "0s"`)
 	optional("keep", `keep_previous = "0s"`)
 	optional("smoke", "smoke {}")
+	b.WriteString(rapid.SampledFrom([]string{
+		"", "strategy = \"blue_green\"\n",
+		"strategy = \"rolling\"\n", "strategy = \"rolling\"\nmax_surge = 2\n", "strategy = \"rolling\"\nmax_surge = \"0%\"\nmax_unavailable = \"30%\"\n",
+	}).Draw(t, "strategy"))
 	b.WriteString("}\n}\n")
 	return b.String()
 }

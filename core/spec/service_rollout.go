@@ -13,6 +13,7 @@ import (
 var (
 	rolloutSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{
 		{Name: "strategy"}, {Name: "bake"}, {Name: "keep_previous"}, {Name: "progress_deadline"}, {Name: "max_error_rate"},
+		{Name: "max_surge"}, {Name: "max_unavailable"},
 	}}
 	smokeSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{
 		{Name: "route"}, {Name: "method"}, {Name: "path"}, {Name: "status"}, {Name: "contains"}, {Name: "timeout"},
@@ -32,9 +33,14 @@ func (s *serviceDecoder) rollout() {
 	f := s.read(&plain, rolloutSchema, s.at("rollout")...)
 	r.Strategy = core.Strategy(f.text("strategy", string(core.StrategyBlueGreen)))
 	r.Bake = f.duration("bake", defaultBake, true)
-	r.KeepPrevious = f.duration("keep_previous", defaultKeep, true)
+	keep := defaultKeep
+	if r.Strategy == core.StrategyRolling {
+		keep = 0 // nothing is left to keep
+	}
+	r.KeepPrevious = f.duration("keep_previous", keep, true)
 	r.ProgressDeadline = f.duration("progress_deadline", defaultProgress, false)
 	r.MaxErrorRate = f.share("max_error_rate")
+	r.MaxSurge, r.MaxUnavailable = core.Bound(f.text("max_surge", "")), core.Bound(f.text("max_unavailable", ""))
 	for i, smoke := range smokes {
 		if len(smoke.Labels) > 1 {
 			s.addError("Extraneous label", "A smoke block has at most one label, a name for whoever reads it.", smoke.LabelRanges[1])

@@ -106,7 +106,17 @@ func TestValidateTrustsNothing(t *testing.T) {
 		"target":          {func(_ *core.Set, s *core.Spec) { s.Routes[0].Target = "A" }, `Target "A"`},
 		"tls":             {func(_ *core.Set, s *core.Spec) { s.Routes[0].TLS = &core.TLS{} }, "TLS needs"},
 		"negative":        {func(_ *core.Set, s *core.Spec) { s.Grace = -1 }, `"grace" must be between 1ms and 24h, not -1ns`},
-		"strategy":        {func(_ *core.Set, s *core.Spec) { s.Rollout.Strategy = "rolling" }, `has the strategy "blue_green" and no other`},
+		"strategy":        {func(_ *core.Set, s *core.Spec) { s.Rollout.Strategy = "canary" }, `has the strategies "blue_green" and "rolling", so not "canary"`},
+		"surge":           {func(_ *core.Set, s *core.Spec) { s.Rollout.MaxSurge = "1" }, `max_surge is for the strategy "rolling"`},
+		"unavailable":     {func(_ *core.Set, s *core.Spec) { s.Rollout.MaxUnavailable = "0" }, `max_unavailable is for the strategy "rolling"`},
+		"rolling keep":    {func(_ *core.Set, s *core.Spec) { s.Rollout.Strategy, s.Rollout.MaxSurge = "rolling", "1" }, `keep_previous is for the strategy "blue_green"`},
+		"rolling nothing": {rolling("0", "0"), "both 0: with neither"},
+		"rolling absent":  {rolling("", ""), "both 0: with neither"},
+		"rolling share":   {rolling("101%", "0"), `max_surge is a number of instances, as in 2, or a share of the count between "0%" and "100%", as in "25%"; not "101%"`},
+		"rolling half":    {rolling("1.5", "0"), `not "1.5"`},
+		"rolling minus":   {rolling("1", "-1"), `max_unavailable is a number of instances`},
+		"rolling zeros":   {rolling("01", "0"), `not "01"`},
+		"rolling many":    {rolling("1000001", "0"), `not "1000001"`},
 		"too large": {func(_ *core.Set, s *core.Spec) {
 			s.Env = map[string]string{"A": strings.Repeat("x", core.MaxValueBytes)}
 		}, "at most 1008 KiB can be stored"},
@@ -128,6 +138,12 @@ func TestValidateTrustsNothing(t *testing.T) {
 	}
 	if err := spec.Validate(evaluate(t, good, spec.Options{}), nil); core.CodeOf(err) != core.CodeInvalid {
 		t.Errorf("without schemas nothing is valid, got %v", err)
+	}
+}
+
+func rolling(surge, unavailable core.Bound) func(*core.Set, *core.Spec) {
+	return func(_ *core.Set, s *core.Spec) {
+		s.Rollout = core.RolloutSpec{Strategy: core.StrategyRolling, ProgressDeadline: s.Rollout.ProgressDeadline, MaxSurge: surge, MaxUnavailable: unavailable}
 	}
 }
 
