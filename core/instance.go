@@ -86,7 +86,16 @@ type InstanceStatus struct {
 	Fingerprint string            `json:"fingerprint,omitempty"`
 	Failure     *Failure          `json:"failure,omitempty"`
 	Unhealthy   string            `json:"unhealthy,omitempty"` // the last failed check, in words
-	Updated     time.Time         `json:"updated"`
+	// Fetch says how far its node is with getting the artifact, while the instance waits for that. Of several instances
+	// that wait for one artifact at a target, one says so.
+	Fetch   *Fetch    `json:"fetch,omitempty"`
+	Updated time.Time `json:"updated"`
+}
+
+// Fetch is how far the getting of an artifact is.
+type Fetch struct {
+	Done  int64 `json:"done"`            // bytes
+	Total int64 `json:"total,omitempty"` // bytes, as far as they are known yet; 0: not known
 }
 
 // Failure says why an instance did not come to run, or ended.

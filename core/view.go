@@ -39,8 +39,10 @@ type Progress struct {
 	Created int      `json:"created"` // of those, how many run
 	Healthy int      `json:"healthy"` // of those, how many are healthy
 	Nodes   []string `json:"nodes,omitempty"`
-	Passed  int      `json:"smoke_passed,omitempty"` // smoke checks, over all traffic targets
-	Total   int      `json:"smoke_total,omitempty"`
+	// Fetches are the nodes that are getting the artifact, sorted by node and target.
+	Fetches []NodeFetch `json:"fetches,omitempty"`
+	Passed  int         `json:"smoke_passed,omitempty"` // smoke checks, over all traffic targets
+	Total   int         `json:"smoke_total,omitempty"`
 	// Confirmed and Pending name the traffic targets ("n1/local") that have, or have not yet, the
 	// routes' present generation in effect.
 	Confirmed []string `json:"confirmed,omitempty"`
@@ -53,6 +55,13 @@ type Progress struct {
 	Waiting string `json:"waiting,omitempty"`
 	// Troubles are the instances of the new revision that failed or are not healthy, worst first.
 	Troubles []Trouble `json:"troubles,omitempty"`
+}
+
+// NodeFetch is a node that is getting an artifact for a target.
+type NodeFetch struct {
+	Node   string `json:"node"`
+	Target string `json:"target"`
+	Fetch
 }
 
 // Trouble is one instance that is not as it should be.

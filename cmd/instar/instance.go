@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/instarhq/instar/cmd/instar/progress"
 	"github.com/instarhq/instar/cmd/instar/table"
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/api/client"
@@ -84,6 +85,8 @@ func note(v core.InstanceView) string {
 		return value(v.Status.Failure.Message)
 	case v.Status != nil && v.Status.Unhealthy != "":
 		return value(v.Status.Unhealthy)
+	case v.Status != nil && v.Status.Fetch != nil:
+		return strings.TrimSpace(progress.Has(*v.Status.Fetch))
 	}
 	return value(v.Instance.Reason)
 }

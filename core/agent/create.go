@@ -78,7 +78,7 @@ func (l *life) make(ctx context.Context) (sdk.Instance, error) {
 	}
 	if spec.Artifact.Digest != "" {
 		stop := l.slowly(core.InstanceCreating)
-		err := l.compute.fetch(ctx, driver, spec.Artifact)
+		err := l.compute.fetch(ctx, driver, spec.Artifact, l.fetching)
 		stop()
 		if err != nil {
 			return sdk.Instance{}, fmt.Errorf("fetch %s: %w", artifactName(spec.Artifact), err)

@@ -3,7 +3,9 @@ package agent
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
+	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/sdk"
 )
 
@@ -19,16 +21,21 @@ type fetch struct {
 	err     error
 	waiting int
 	cancel  context.CancelFunc
+	sofar   atomic.Pointer[core.Fetch] // what the driver has said last; nil: nothing yet
+	teller  chan struct{}              // has the token of the one who tells how far it is
 }
 
-// fetch makes an artifact ready, or waits for somebody who does. It goes on as long as anybody waits.
-func (c *compute) fetch(ctx context.Context, driver sdk.Compute, artifact sdk.Artifact) error {
+// fetch makes an artifact ready, or waits for somebody who does. It goes on as long as anybody waits. One of those who
+// wait is asked to tell how far it is, and told nil at the end.
+func (c *compute) fetch(ctx context.Context, driver sdk.Compute, artifact sdk.Artifact, tell func(*core.Fetch)) error {
 	f := c.fetches.join(artifact.Digest, func(f *fetch) {
 		fetching, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		f.cancel = cancel
 		c.agent.group.Go(func() {
 			defer cancel()
-			f.err = driver.Fetch(fetching, artifact, nil)
+			f.err = driver.Fetch(fetching, artifact, func(p sdk.FetchProgress) {
+				f.sofar.Store(&core.Fetch{Done: p.Done, Total: p.Total})
+			})
 			if f.err != nil {
 				c.fetches.drop(artifact.Digest, f)
 			}
@@ -38,10 +45,15 @@ func (c *compute) fetch(ctx context.Context, driver sdk.Compute, artifact sdk.Ar
 	defer c.fetches.leave(f)
 	select {
 	case <-f.done:
-		return f.err
 	case <-ctx.Done():
+	case <-f.teller:
+		f.tell(ctx, c.agent.started, tell)
+		f.teller <- struct{}{} // somebody else goes on, if this instance is not wanted any more
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	return f.err
 }
 
 // join returns the fetch of a digest; start begins it if there is none.
@@ -50,7 +62,8 @@ func (s *fetches) join(digest string, start func(*fetch)) *fetch {
 	defer s.mu.Unlock()
 	f, ok := s.byDigest[digest]
 	if !ok {
-		f = &fetch{done: make(chan struct{})}
+		f = &fetch{done: make(chan struct{}), teller: make(chan struct{}, 1)}
+		f.teller <- struct{}{}
 		if s.byDigest == nil {
 			s.byDigest = map[string]*fetch{}
 		}

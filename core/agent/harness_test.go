@@ -244,6 +244,7 @@ type compute struct {
 	fetches   int
 	destroyed []string
 	kept      [][]string
+	onFetch   func(ctx context.Context, progress func(sdk.FetchProgress)) error
 	onDestroy func(id string) error
 	forge     func(*sdk.Instance) // changes what is listed
 }
@@ -251,7 +252,11 @@ type compute struct {
 func (c *compute) Fetch(ctx context.Context, a sdk.Artifact, progress func(sdk.FetchProgress)) error {
 	c.mu.Lock()
 	c.fetches++
+	instead := c.onFetch
 	c.mu.Unlock()
+	if instead != nil {
+		return instead(ctx, progress)
+	}
 	return c.NoopCompute.Fetch(ctx, a, progress)
 }
 

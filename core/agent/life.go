@@ -148,10 +148,24 @@ func (l *life) advance(phase core.InstancePhase, change func(*core.InstanceStatu
 	if change != nil {
 		change(&l.status)
 	}
+	if phase > core.InstanceCreating {
+		l.status.Fetch = nil
+	}
 	if phase >= core.InstanceDestroying {
 		l.status.Healthy, l.status.HealthySince = false, time.Time{}
 	}
 	l.report(l.status)
+}
+
+// fetching reports how far the instance's artifact is. That it is there is said by the next report.
+func (l *life) fetching(f *core.Fetch) {
+	if f == nil {
+		l.mu.Lock()
+		l.status.Fetch = nil
+		l.mu.Unlock()
+		return
+	}
+	l.advance(core.InstanceCreating, func(s *core.InstanceStatus) { s.Fetch = f })
 }
 
 // report queues the status; it is written if the store still has the instance by then.

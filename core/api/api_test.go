@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -42,6 +43,33 @@ func TestStatusAndProgress(t *testing.T) {
 	}
 	if len(p.Pending) != 1 || p.Pending[0] != "n1/local" || len(p.Confirmed) != 0 {
 		t.Errorf("generation 7 is wanted, 6 is applied, but pending %v, confirmed %v", p.Pending, p.Confirmed)
+	}
+}
+
+func TestFetchesAreSeen(t *testing.T) {
+	f := apitest.New(t)
+	f.Shop(t)
+	f.Put(t, func(tx *state.Tx) {
+		for i, node := range []string{"n2", "n1"} {
+			id := fmt.Sprintf("shop-%d", i)
+			state.Instances.Put(tx, id, core.Instance{
+				Format: 1, ID: id, Service: "shop", Revision: 2, Node: node, Target: "local", Desired: core.DesiredRun,
+			})
+			state.InstanceStatuses.Put(tx, id, core.InstanceStatus{
+				Format: 1, ID: id, Service: "shop", Node: node, Phase: core.InstanceCreating, Fetch: &core.Fetch{Done: 5, Total: int64(10 + i)},
+			})
+		}
+	})
+	r, err := f.Rollout(t.Context(), "shop/2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal(r.Progress.Fetches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `[{"node":"n1","target":"local","done":5,"total":11},{"node":"n2","target":"local","done":5,"total":10}]`; string(got) != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

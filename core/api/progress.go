@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sort"
 
@@ -67,6 +69,7 @@ func (s *server) rolloutView(v *state.View, r core.Rollout) core.RolloutView {
 
 func (s *server) countInstances(v *state.View, r core.Rollout, p *core.Progress) {
 	nodes := map[string]bool{}
+	fetches := map[core.NodeFetch]bool{}
 	for id, inst := range state.Instances.By(v, state.ByService, r.Service) {
 		status, _ := state.InstanceStatuses.Get(v, id)
 		switch {
@@ -76,6 +79,9 @@ func (s *server) countInstances(v *state.View, r core.Rollout, p *core.Progress)
 			if inst.Desired == core.DesiredRun && status.Phase == core.InstanceRunning {
 				p.Created++
 				nodes[inst.Node] = true
+			}
+			if inst.Desired == core.DesiredRun && status.Fetch != nil {
+				fetches[core.NodeFetch{Node: inst.Node, Target: inst.Target, Fetch: *status.Fetch}] = true
 			}
 			if inst.Desired == core.DesiredRun && status.Healthy {
 				p.Healthy++
@@ -88,6 +94,9 @@ func (s *server) countInstances(v *state.View, r core.Rollout, p *core.Progress)
 		p.Nodes = append(p.Nodes, n)
 	}
 	slices.Sort(p.Nodes)
+	p.Fetches = slices.SortedFunc(maps.Keys(fetches), func(a, b core.NodeFetch) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Target, b.Target), cmp.Compare(a.Done, b.Done))
+	})
 }
 
 // trouble says what is wrong with an instance, if the agent has reported anything.

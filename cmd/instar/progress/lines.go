@@ -47,6 +47,9 @@ func Lines(v *core.RolloutView, now time.Time, style table.Style) []string {
 	if v.Progress.Waiting != "" && !r.Phase.Done() {
 		out = append(out, style.Faint("   waits for: ")+table.Clean(v.Progress.Waiting))
 	}
+	if !r.Phase.Done() {
+		out = append(out, fetchLines(v.Progress.Fetches, style)...)
+	}
 	for _, t := range head(v.Progress.Troubles, 3) {
 		out = append(out, fmt.Sprintf("   %s %s on %s: %s", style.Bad("!"), t.Instance, t.Node, table.Clean(t.Message)))
 	}

@@ -99,7 +99,7 @@ func Line(v *core.RolloutView) string {
 	text := r.Phase.String()
 	switch r.Phase {
 	case core.RolloutProvisioning:
-		text += fmt.Sprintf(" %d/%d created", p.Created, p.Wanted)
+		text += fmt.Sprintf(" %d/%d created", p.Created, p.Wanted) + fetched(p.Fetches)
 	case core.RolloutVerifying:
 		text += fmt.Sprintf(" %d/%d healthy", p.Healthy, p.Wanted)
 	case core.RolloutSwitching:
