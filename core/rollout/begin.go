@@ -31,8 +31,8 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 	}
 	c := Change{Service: v.Service}
 	s := &c.Service
-	fromCount, others := s.Count, []int(nil)
-	switch r := v.current(); {
+	fromCount, others, r := s.Count, []int(nil), v.current()
+	switch {
 	case r == nil:
 	case r.Phase >= core.RolloutSwitching && start.To == s.Active:
 		return Scale(v, start.Count)
@@ -47,7 +47,7 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 		if r.Phase < core.RolloutSwitching && r.From != 0 {
 			fromCount = r.FromCount
 		}
-		others = serveToo(r, start.To)
+		others = serveToo(r)
 		s.Previous, s.KeepUntil = 0, time.Time{}
 	}
 	s.Count, s.Revision = start.Count, start.To
@@ -61,8 +61,10 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 		Deadline: now.Add(progressDeadline(v.spec(start.To))),
 	}
 	if s.Active != 0 {
-		c.Begun.FromCount, c.Begun.Others = fromCount, others
-		c.Begun.Rolling = rollingOf(&v, c.Begun)
+		c.Begun.FromCount, c.Begun.Rolling = fromCount, rollingOf(&v, c.Begun)
+		if goesOn(&c, r, others, now) {
+			return c, nil
+		}
 	}
 	enter(c.Begun, core.RolloutProvisioning, start.Reason, now)
 	return c, nil

@@ -21,15 +21,22 @@ func (m *machine) checkDecision(v *rollout.View, d *rollout.Decision) {
 			m.t.Fatalf("%s was wanted to %s and is wanted to %s again", old.ID, old.Desired, next.Desired)
 		}
 	}
-	if r := d.Rollout; r != nil && r.Phase >= core.RolloutSwitching && v.Rollout.Phase < core.RolloutSwitching && !r.Phase.Over() {
+	if why := m.excess(v, d); why != "" {
+		m.t.Fatal(why)
+	}
+	if r := d.Rollout; r != nil && v.Rollout.SwitchedAt.IsZero() && !r.SwitchedAt.IsZero() {
 		healthy := 0
 		for _, inst := range v.Instances {
 			if inst.Revision == r.To && inst.Desired == core.DesiredRun && inst.Status.Healthy {
 				healthy++
 			}
 		}
-		if healthy < v.Service.Count {
-			m.t.Fatalf("switched to revision %d with %d of %d instances healthy", r.To, healthy, v.Service.Count)
+		needed := v.Service.Count
+		if r.Rolling != nil {
+			needed = limitsOf(&v.Service, r).first
+		}
+		if healthy < needed {
+			m.t.Fatalf("switched to revision %d with %d of %d instances healthy", r.To, healthy, needed)
 		}
 		if smoke := m.specs[r.To].Rollout.Smoke; r.Kind == core.RolloutDeploy && len(smoke) > 0 && v.Service.Count > 0 {
 			for _, t := range v.Targets {
@@ -98,6 +105,9 @@ func (m *machine) checkI2(before served) {
 	if r := m.rollout(); !r.Phase.Over() && r.Phase < core.RolloutSwitching && r.From != 0 {
 		wanted = r.FromCount
 	}
+	if r := m.rollout(); steps(&r) {
+		wanted = limitsOf(m.service, &r).floor
+	}
 	for name, after := range m.serving() {
 		if after < min(wanted, before[name]) {
 			m.t.Fatalf("I2: route %s sends to %d healthy instances, and sent to %d; %d are wanted (%s)", name, after, before[name], wanted, m.pools(name))
@@ -118,10 +128,13 @@ func (m *machine) checkStored() {
 					m.t.Fatalf("I1: route %s lists %s, which was never healthy", name, e.Instance)
 				}
 			}
-			if p.Weight > 0 && p.Revision != m.service.Active {
-				m.t.Fatalf("I1: route %s sends to revision %d, revision %d is active", name, p.Revision, m.service.Active)
+			if p.Weight > 0 && !slices.Contains(m.mayServe(), p.Revision) {
+				m.t.Fatalf("I1: route %s sends to revision %d, revisions %v may serve", name, p.Revision, m.mayServe())
 			}
 		}
+	}
+	if why := m.misweighed(); why != "" {
+		m.t.Fatal(why)
 	}
 	if m.service == nil {
 		m.phases = map[int]core.RolloutPhase{}

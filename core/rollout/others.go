@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/instarhq/instar/core"
 )
@@ -29,8 +30,8 @@ func stepwise(r *core.Rollout) bool {
 	return r.Rolling != nil
 }
 
-// serveToo are the revisions that serve beside the active one when a rollout is superseded by one to revision to.
-func serveToo(r *core.Rollout, to int) []int {
+// serveToo are the revisions that serve beside the active one while a rollout goes on, sorted.
+func serveToo(r *core.Rollout) []int {
 	var all []int
 	switch {
 	case r.Phase < core.RolloutSwitching:
@@ -43,9 +44,28 @@ func serveToo(r *core.Rollout, to int) []int {
 			all = append(all, r.To)
 		}
 	}
-	all = slices.DeleteFunc(all, func(revision int) bool { return revision == to })
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// goesOn notes the revisions that serve beside From when a rollout begins that supersedes r. If the one that it
+// goes to is among them it has been verified, and must not stop serving: it goes on step by step at once.
+func goesOn(c *Change, r *core.Rollout, others []int, now time.Time) bool {
+	begun := c.Begun
+	begun.Others = slices.DeleteFunc(slices.Clone(others), func(revision int) bool { return revision == begun.To })
+	if len(begun.Others) == len(others) {
+		return false
+	}
+	if begun.Rolling == nil {
+		said := unasked
+		if r.Rolling != nil {
+			said = core.Rolling{MaxSurge: r.Rolling.MaxSurge, MaxUnavailable: r.Rolling.MaxUnavailable}
+		}
+		begun.Rolling = &said
+	}
+	begun.SwitchedAt, c.Service.Active, c.Service.Backoff = now, begun.To, nil
+	enter(begun, core.RolloutSwitching, begun.Reason, now)
+	return true
 }
 
 // endWithOthers ends a rollout that has not switched, in favour of the revision that is active and does not

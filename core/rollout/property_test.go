@@ -59,10 +59,25 @@ func (m *machine) declare() {
 		s.Rollout.Bake = core.Duration(rapid.SampledFrom([]time.Duration{0, 10 * time.Second}).Draw(m.t, "bake"))
 		s.Rollout.KeepPrevious = core.Duration(rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(m.t, "keep"))
 		s.Rollout.ProgressDeadline = core.Duration(rapid.SampledFrom([]time.Duration{time.Minute, 10 * time.Minute}).Draw(m.t, "progress"))
+		m.strategy(s)
 		m.specs[n] = s
 		m.bad[n] = rapid.IntRange(0, 4).Draw(m.t, "bad") == 0
 	}
 	m.must(m.apply(1, rapid.IntRange(0, 4).Draw(m.t, "count")))
+}
+
+// strategy makes a revision one that is rolled out step by step, or leaves it blue-green.
+func (m *machine) strategy(s *core.Spec) {
+	if !rapid.Bool().Draw(m.t, "rolling") {
+		return
+	}
+	s.Rollout.Strategy, s.Rollout.KeepPrevious = core.StrategyRolling, 0
+	s.Rollout.MaxSurge = rapid.SampledFrom([]core.Bound{"0", "1", "2", "25%", "100%"}).Draw(m.t, "surge")
+	least := []core.Bound{"0", "1", "50%", "100%"}
+	if s.Rollout.MaxSurge == "0" {
+		least = append(least[1:], "25%")
+	}
+	s.Rollout.MaxUnavailable = rapid.SampledFrom(least).Draw(m.t, "unavailable")
 }
 
 func (m *machine) must(err error) {
