@@ -87,8 +87,8 @@ func (s *Store) successor(ctx context.Context, node string) (forward.Peer, error
 }
 
 // transfer begins when the member has all that this leader has: then Raft needs to send it one message.
-func (s *Store) transfer(ctx context.Context, to forward.Peer) error {
-	ctx, cancel := context.WithTimeout(ctx, transferWait)
+func (s *Store) transfer(patience context.Context, to forward.Peer) error {
+	ctx, cancel := context.WithTimeout(patience, transferWait)
 	defer cancel()
 	for {
 		p, err := s.config.Forward.Progress(ctx, to)
@@ -115,6 +115,9 @@ func (s *Store) transfer(ctx context.Context, to forward.Peer) error {
 		s.config.Logger.Warn("leadership was not handed over", "to", to.Node, "error", err)
 		go s.watchTransfer()
 		return core.Errorf(core.CodeUnavailable, "hand leadership over to %q: %w", to.Node, err)
+	case <-patience.Done():
+		go s.watchTransfer()
+		return core.Errorf(core.CodeTimeout, "hand leadership over to %q: %w", to.Node, patience.Err())
 	case <-s.stopping.Done():
 		return core.Errorf(core.CodeUnavailable, "the store of node %q has stopped", s.config.Node)
 	}

@@ -152,8 +152,17 @@ func (c *boundedConn) Write(data []byte) (int, error) {
 // quietTransport keeps Raft from handling heartbeats outside of its main loop. An idle leader that gets
 // one of a newer term would stamp its next entry with that term, and a follower could then accept an
 // entry that no leader of the term wrote (hashicorp/raft#695). Without the handler heartbeats queue with
-// everything else, which costs nothing that could be measured.
+// everything else, which costs nothing that could be measured. Its pipelines need nobody to take their answers.
 type quietTransport struct{ raft.Transport }
+
+// AppendEntriesPipeline implements raft.Transport.
+func (t quietTransport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	p, err := t.Transport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return newDrainedPipeline(p), nil
+}
 
 // SetHeartbeatHandler implements raft.Transport by not doing it.
 func (quietTransport) SetHeartbeatHandler(func(raft.RPC)) {}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -43,6 +44,8 @@ type Daemon struct {
 	ctx    context.Context // ends when Close begins, or a part fails
 	cancel context.CancelCauseFunc
 	group  sync.WaitGroup // what the parts run in the background
+
+	retiring atomic.Bool // set when Close begins to let others take over
 
 	started   []part
 	closeOnce sync.Once
@@ -142,6 +145,7 @@ func (d *Daemon) Wait() error {
 func (d *Daemon) Close() error {
 	d.closeOnce.Do(func() {
 		if d.member != nil && d.store != nil && d.ctx.Err() == nil {
+			d.retiring.Store(true)
 			d.retire()
 		}
 		d.cancel(errClosed)
@@ -171,6 +175,11 @@ func (d *Daemon) background(name string, run func(context.Context) error) {
 		}
 		if err == nil {
 			err = errors.New("ended without a reason")
+		}
+		if d.retiring.Load() { // what others do meanwhile is no failure of a node that ends anyhow
+			d.log.Warn("a part ended before the daemon did", "part", name, "error", err)
+			d.cancel(errClosed)
+			return
 		}
 		d.cancel(fmt.Errorf("%s: %w", name, err))
 	})

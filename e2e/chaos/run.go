@@ -262,9 +262,6 @@ func (r *run) tearDown() error {
 		errs = append(errs, r.lab.Heal(ctx), r.remount(ctx, -1, "rw"))
 	}
 	if r.cluster != nil {
-		for i := range r.cluster.Nodes { // three that stop in order at one moment leave nobody to hand over to
-			errs = append(errs, r.kill(i))
-		}
 		errs = append(errs, r.cluster.Teardown(ctx))
 	}
 	if r.lab != nil {

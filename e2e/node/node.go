@@ -216,7 +216,10 @@ func (n *Node) Stop(ctx context.Context) error {
 	select {
 	case end := <-n.ended:
 		n.ended <- end
-		return end
+		if end != nil {
+			return fmt.Errorf("instard has not stopped in order: %w\n%s", end, n.Log(20))
+		}
+		return nil
 	case <-ctx.Done():
 		return errors.Join(fmt.Errorf("instard did not stop: %w", ctx.Err()), n.Kill())
 	}
