@@ -66,6 +66,8 @@ func (w *world) mayServe() []int {
 	r := w.rollout()
 	out := []int{w.service.Active}
 	switch {
+	case w.service.Deleting && (r.Rolling != nil || len(r.Others) > 0):
+		out = append(append(out, r.From, r.To), r.Others...) // until the planner has taken its routes away
 	case r.Phase.Over():
 	case r.Phase < core.RolloutSwitching:
 		out = append(out, r.Others...)

@@ -46,6 +46,8 @@ type machine struct {
 	t          *rapid.T
 	generation map[string]uint64
 	phases     map[int]core.RolloutPhase
+
+	floorBefore int // the least that might serve before a rollout went back
 }
 
 func (m *machine) declare() {
