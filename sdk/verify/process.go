@@ -51,6 +51,7 @@ func (v *verifier) launch(t sdktest.T, target *target) process {
 	}
 	p, err := launch.Start(t.Context(), launch.Options{
 		Path: v.path, Dir: dir, Log: filepath.Join(target.dir, "log"), Env: launch.Environment(hclog.Debug),
+		Timeout: v.options.StartTimeout,
 	})
 	if err != nil {
 		t.Fatalf("%v", err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/instarhq/instar/sdk"
@@ -43,7 +44,9 @@ type Options struct {
 	At      time.Time
 	Window  time.Duration // default a minute
 
-	Progress func(sdktest.Result) // called after each check; may be nil
+	Only         *regexp.Regexp       // names of the checks to run, besides process/starts; nil: all
+	StartTimeout time.Duration        // until the binary must have begun to serve; default 10s
+	Progress     func(sdktest.Result) // called after each check; may be nil
 }
 
 // Run verifies a binary. The error is about the verification itself; what is wrong with the driver is in
@@ -104,7 +107,9 @@ func (v *verifier) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		v.check(ctx, c)
+		if v.options.Only == nil || v.options.Only.MatchString(c.Name) {
+			v.check(ctx, c)
+		}
 	}
 }
 
