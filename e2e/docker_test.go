@@ -26,8 +26,9 @@ const shopImage = "instar/shop:1"
 // dockerCluster is a cluster whose instances are containers of a private engine.
 type dockerCluster struct {
 	*cluster
-	engine *dockertest.Engine
-	starts *starts
+	engine  *dockertest.Engine
+	program string // the shop, built for a container
+	starts  *starts
 }
 
 // starts counts how often the container of each instance was started.
@@ -71,7 +72,7 @@ func dockerClusterBehind(t *testing.T, traffic string) *dockerCluster {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := &dockerCluster{engine: engine, starts: &starts{of: map[string]int{}}}
+	c := &dockerCluster{engine: engine, program: shop, starts: &starts{of: map[string]int{}}}
 	c.count(t)
 	c.cluster = startCluster(t, node.Options{Config: config}, func(string) {})
 	return c
