@@ -6,7 +6,7 @@ GO      ?= go
 STATIC   = CGO_ENABLED=0 $(GO) build -trimpath
 
 .DEFAULT_GOAL := build
-.PHONY: help build shop demo test lint proto generate chaos release-snapshot clean
+.PHONY: help build shop demo test lint proto proto-released generate chaos release-snapshot clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +28,13 @@ test: ## all tests, under the race detector; installs what is lacking
 lint: ## golangci-lint, buf and goreleaser over sources and configuration
 	.ci/lint
 
-proto: ## the generated code of proto/
+proto: ## the generated code of proto/, and docs/drivers/reference.md
 	PATH="$$(dirname $$(.ci/tool protoc-gen-go)):$$(dirname $$(.ci/tool protoc-gen-go-grpc)):$$PATH" && \
 	  cd proto && "$$(../.ci/tool buf)" generate
+	"$$(.ci/tool buf)" build proto -o - | $(GO) run ./proto/reference > docs/drivers/reference.md
+
+proto-released: ## with a release: from now on `buf breaking` guards what is in proto/ today
+	"$$(.ci/tool buf)" build proto --exclude-source-info -o proto/released.txtpb
 
 generate: proto ## all generated files
 	$(GO) generate ./...

@@ -18,5 +18,5 @@ const server = createServer((request, response) => {
   response.setHeader('X-Instance', instance);
   response.end(`${greeting} from revision ${revision}\n`);
 });
-server.listen(port ?? 0, '127.0.0.1');
+server.listen(port ?? 0, '127.0.0.1', () => console.log(`listening on port ${server.address().port}`));
 process.on('SIGTERM', () => server.close(() => process.exit(0)));

@@ -27,10 +27,14 @@ const (
 type InstanceState int32
 
 const (
+	// Not allowed.
 	InstanceState_INSTANCE_STATE_UNSPECIFIED InstanceState = 0
-	InstanceState_INSTANCE_STATE_CREATING    InstanceState = 1
-	InstanceState_INSTANCE_STATE_RUNNING     InstanceState = 2
-	InstanceState_INSTANCE_STATE_EXITED      InstanceState = 3
+	// Create has begun and not ended.
+	InstanceState_INSTANCE_STATE_CREATING InstanceState = 1
+	// It runs. Whether it serves is not the driver's to say.
+	InstanceState_INSTANCE_STATE_RUNNING InstanceState = 2
+	// It has ended by itself; exit says how. It never runs again.
+	InstanceState_INSTANCE_STATE_EXITED InstanceState = 3
 	// Only in Watch: gone.
 	InstanceState_INSTANCE_STATE_DESTROYED InstanceState = 4
 )
@@ -85,9 +89,9 @@ type Artifact struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Path, URL or image reference.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
-	// "sha256:…" that the source must have; empty: not checked.
+	// "sha256:" and 64 hexadecimal digits that the source must have; empty: not checked.
 	Checksum string `protobuf:"bytes,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
-	// "sha256:…", pinned by Resolve.
+	// "sha256:" and 64 hexadecimal digits, pinned by Resolve; empty only there.
 	Digest        string `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -144,11 +148,14 @@ func (x *Artifact) GetDigest() string {
 	return ""
 }
 
-// Port is a port that the instance listens on; number 0: the driver chooses.
+// Port is a port that the instance listens on. In strings of config and values of env the driver replaces
+// ${port.NAME} by its number and ${instance.id} by the instance's id, and takes $${ for a literal ${.
 type Port struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Number        int32                  `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name: lower case letters, digits and -; its own in the request.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// From 1 to 65535; 0: the driver chooses one that nobody uses.
+	Number        int32 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -200,8 +207,10 @@ func (x *Port) GetNumber() int32 {
 // Mount is a read-only file for the instance.
 type Mount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Relative to the instance's root or working directory; never leaves it.
+	// Relative to the instance's root or working directory. A path that is empty, absolute or leaves it is
+	// INVALID_CONFIG.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// The file's content.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// Permission bits; 0: 0444.
 	Mode          uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
@@ -263,11 +272,15 @@ func (x *Mount) GetMode() uint32 {
 // Exit says how an instance ended.
 type Exit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// -1 if it is not known or a signal ended it.
-	Code          int32                  `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
-	Signal        string                 `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
-	Oom           bool                   `protobuf:"varint,3,opt,name=oom,proto3" json:"oom,omitempty"`
-	Message       string                 `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// The exit status; -1 if it is not known or a signal ended it.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// The signal's name, "SIGKILL"; empty if none ended it.
+	Signal string `protobuf:"bytes,2,opt,name=signal,proto3" json:"signal,omitempty"`
+	// It ended because it ran out of memory.
+	Oom bool `protobuf:"varint,3,opt,name=oom,proto3" json:"oom,omitempty"`
+	// For a person: "exited with status 1 after 212 ms"; not empty.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// When it ended; absent: not known.
 	At            *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -340,18 +353,30 @@ func (x *Exit) GetAt() *timestamppb.Timestamp {
 
 // Instance is what is really there.
 type Instance struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Cluster        string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Generation     uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	Service        string                 `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
-	Revision       int64                  `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	RevisionDigest string                 `protobuf:"bytes,6,opt,name=revision_digest,json=revisionDigest,proto3" json:"revision_digest,omitempty"`
-	State          InstanceState          `protobuf:"varint,7,opt,name=state,proto3,enum=instar.driver.v1.InstanceState" json:"state,omitempty"`
-	// Port name to host:port.
-	Addresses   map[string]string      `protobuf:"bytes,8,rep,name=addresses,proto3" json:"addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Fingerprint string                 `protobuf:"bytes,9,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
-	Created     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in CreateRequest, from id to revision_digest: read back from the backend.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The cluster's id.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The cluster's generation when it was created.
+	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The service's name.
+	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	// The revision's number.
+	Revision int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The revision's digest.
+	RevisionDigest string `protobuf:"bytes,6,opt,name=revision_digest,json=revisionDigest,proto3" json:"revision_digest,omitempty"`
+	// What the backend says of it.
+	State InstanceState `protobuf:"varint,7,opt,name=state,proto3,enum=instar.driver.v1.InstanceState" json:"state,omitempty"`
+	// Port name to host:port; every port of the request, unless the instance is being created.
+	Addresses map[string]string `protobuf:"bytes,8,rep,name=addresses,proto3" json:"addresses,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Digests what the instance was created from, as the backend has it now. Another value than the one that
+	// Create returned means that somebody has changed it; the daemon then replaces it. The same for every process
+	// of the driver. "lost" means that the driver's own state of a running instance is gone, so that nothing is
+	// left to compare it with.
+	Fingerprint string `protobuf:"bytes,9,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
+	// When the backend made it; the same each time.
+	Created *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=created,proto3" json:"created,omitempty"`
 	// Only in state EXITED.
 	Exit          *Exit `protobuf:"bytes,11,opt,name=exit,proto3" json:"exit,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -465,9 +490,11 @@ func (x *Instance) GetExit() *Exit {
 	return nil
 }
 
+// ResolveRequest says what to pin.
 type ResolveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Artifact      *Artifact              `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// With source, and perhaps checksum.
+	Artifact      *Artifact `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,9 +536,11 @@ func (x *ResolveRequest) GetArtifact() *Artifact {
 	return nil
 }
 
+// ResolveResponse is the pinned artifact.
 type ResolveResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Artifact      *Artifact              `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The request's, with its digest.
+	Artifact      *Artifact `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,9 +582,11 @@ func (x *ResolveResponse) GetArtifact() *Artifact {
 	return nil
 }
 
+// FetchRequest says what to make ready.
 type FetchRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Artifact      *Artifact              `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A pinned one.
+	Artifact      *Artifact `protobuf:"bytes,1,opt,name=artifact,proto3" json:"artifact,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,11 +628,13 @@ func (x *FetchRequest) GetArtifact() *Artifact {
 	return nil
 }
 
-// FetchResponse tells how far a Fetch is, in bytes; total 0: not known.
+// FetchResponse tells how far a Fetch is.
 type FetchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Done          int64                  `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
-	Total         int64                  `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes so far; never fewer than before.
+	Done int64 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	// Bytes in all; 0: not known.
+	Total         int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -650,21 +683,34 @@ func (x *FetchResponse) GetTotal() int64 {
 	return 0
 }
 
+// CreateRequest is everything that an instance is made of.
 type CreateRequest struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Id             string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Cluster        string                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
-	Generation     uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	Service        string                 `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
-	Revision       int64                  `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	RevisionDigest string                 `protobuf:"bytes,6,opt,name=revision_digest,json=revisionDigest,proto3" json:"revision_digest,omitempty"`
-	Artifact       *Artifact              `protobuf:"bytes,7,opt,name=artifact,proto3" json:"artifact,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance's id, unique for all time; valid UTF-8 of any kind.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The cluster's id. This and what follows to revision_digest are labels: List and Inspect give them back.
+	Cluster string `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The cluster's generation. Not compared with Configure's: an older one is no error.
+	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The service's name.
+	Service string `protobuf:"bytes,4,opt,name=service,proto3" json:"service,omitempty"`
+	// The revision's number, from 1.
+	Revision int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The revision's digest. What tells two requests for one id apart.
+	RevisionDigest string `protobuf:"bytes,6,opt,name=revision_digest,json=revisionDigest,proto3" json:"revision_digest,omitempty"`
+	// A pinned one; made ready if it is not. Without source and digest: the service has none.
+	Artifact *Artifact `protobuf:"bytes,7,opt,name=artifact,proto3" json:"artifact,omitempty"`
 	// JSON object of the workload schema; empty: {}.
-	Config    []byte            `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
-	Env       map[string]string `protobuf:"bytes,9,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Ports     []*Port           `protobuf:"bytes,10,rep,name=ports,proto3" json:"ports,omitempty"`
-	Resources *Resources        `protobuf:"bytes,11,opt,name=resources,proto3" json:"resources,omitempty"`
-	Mounts    []*Mount          `protobuf:"bytes,12,rep,name=mounts,proto3" json:"mounts,omitempty"`
+	Config []byte `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
+	// Environment of the instance, beside INSTAR_INSTANCE (its id), INSTAR_SERVICE, INSTAR_REVISION and
+	// INSTAR_PORT_NAME for each port (the name in upper case, - as _), which the driver sets.
+	Env map[string]string `protobuf:"bytes,9,rep,name=env,proto3" json:"env,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The ports that it listens on.
+	Ports []*Port `protobuf:"bytes,10,rep,name=ports,proto3" json:"ports,omitempty"`
+	// What it may use at most; absent or 0: no limit.
+	Resources *Resources `protobuf:"bytes,11,opt,name=resources,proto3" json:"resources,omitempty"`
+	// Files that it finds.
+	Mounts []*Mount `protobuf:"bytes,12,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	// What Destroy will give the instance.
 	Grace         *durationpb.Duration `protobuf:"bytes,13,opt,name=grace,proto3" json:"grace,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -792,9 +838,11 @@ func (x *CreateRequest) GetGrace() *durationpb.Duration {
 	return nil
 }
 
+// CreateResponse is the instance that there is now.
 type CreateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Instance      *Instance              `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As Inspect gives it.
+	Instance      *Instance `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -836,10 +884,13 @@ func (x *CreateResponse) GetInstance() *Instance {
 	return nil
 }
 
+// DestroyRequest says what to end.
 type DestroyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Grace         *durationpb.Duration   `protobuf:"bytes,2,opt,name=grace,proto3" json:"grace,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// From the request to stop until it is killed; 0: killed at once.
+	Grace         *durationpb.Duration `protobuf:"bytes,2,opt,name=grace,proto3" json:"grace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -888,6 +939,7 @@ func (x *DestroyRequest) GetGrace() *durationpb.Duration {
 	return nil
 }
 
+// DestroyResponse says that nothing is left of the instance.
 type DestroyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -924,9 +976,11 @@ func (*DestroyResponse) Descriptor() ([]byte, []int) {
 	return file_instar_driver_v1_compute_proto_rawDescGZIP(), []int{12}
 }
 
+// InspectRequest asks for one instance.
 type InspectRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -968,9 +1022,11 @@ func (x *InspectRequest) GetId() string {
 	return ""
 }
 
+// InspectResponse is one instance.
 type InspectResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Instance      *Instance              `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Never in state INSTANCE_STATE_DESTROYED.
+	Instance      *Instance `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1012,9 +1068,11 @@ func (x *InspectResponse) GetInstance() *Instance {
 	return nil
 }
 
+// ListRequest asks for a cluster's instances.
 type ListRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cluster       string                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cluster's id. What others have made is never listed, nor touched.
+	Cluster       string `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1056,9 +1114,11 @@ func (x *ListRequest) GetCluster() string {
 	return ""
 }
 
+// ListResponse has a cluster's instances.
 type ListResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Instances     []*Instance            `protobuf:"bytes,1,rep,name=instances,proto3" json:"instances,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In any order, each id once.
+	Instances     []*Instance `protobuf:"bytes,1,rep,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1100,6 +1160,7 @@ func (x *ListResponse) GetInstances() []*Instance {
 	return nil
 }
 
+// WatchRequest asks for every change.
 type WatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1136,9 +1197,11 @@ func (*WatchRequest) Descriptor() ([]byte, []int) {
 	return file_instar_driver_v1_compute_proto_rawDescGZIP(), []int{17}
 }
 
+// WatchResponse is one instance whose state has changed.
 type WatchResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Instance      *Instance              `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is now.
+	Instance      *Instance `protobuf:"bytes,1,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1180,10 +1243,13 @@ func (x *WatchResponse) GetInstance() *Instance {
 	return nil
 }
 
+// LogsRequest selects lines of output.
 type LogsRequest struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Follow bool                   `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Go on with what is written from now on.
+	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
 	// Only the last n lines that exist now; 0: all.
 	Tail          int32 `protobuf:"varint,3,opt,name=tail,proto3" json:"tail,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1244,9 +1310,11 @@ func (x *LogsRequest) GetTail() int32 {
 // LogsResponse is one line of output, without its newline.
 type LogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// When it was written; absent: the backend does not know.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// "stdout" or "stderr".
-	Stream        string `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	Stream string `protobuf:"bytes,2,opt,name=stream,proto3" json:"stream,omitempty"`
+	// At most 64 KiB; longer lines are cut.
 	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1303,9 +1371,11 @@ func (x *LogsResponse) GetText() string {
 	return ""
 }
 
+// UsageRequest asks for samples.
 type UsageRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Interval      *durationpb.Duration   `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Time between two of them, more than 0.
+	Interval      *durationpb.Duration `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1347,9 +1417,11 @@ func (x *UsageRequest) GetInterval() *durationpb.Duration {
 	return nil
 }
 
+// UsageResponse has one sample of each running instance.
 type UsageResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Samples       []*UsageSample         `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In any order; none while nothing runs.
+	Samples       []*UsageSample `protobuf:"bytes,1,rep,name=samples,proto3" json:"samples,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1394,9 +1466,11 @@ func (x *UsageResponse) GetSamples() []*UsageSample {
 // UsageSample is one sample of one instance.
 type UsageSample struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// CPU time used since the instance's start, in nanoseconds.
+	// The instance's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it was taken.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// CPU time used since the instance's start, in nanoseconds; only grows.
 	CpuNanos uint64 `protobuf:"varint,3,opt,name=cpu_nanos,json=cpuNanos,proto3" json:"cpu_nanos,omitempty"`
 	// Bytes resident now.
 	Memory        int64 `protobuf:"varint,4,opt,name=memory,proto3" json:"memory,omitempty"`
@@ -1462,9 +1536,10 @@ func (x *UsageSample) GetMemory() int64 {
 	return 0
 }
 
+// PruneRequest says what stays.
 type PruneRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Digests to keep.
+	// Digests of artifacts to keep.
 	Keep          []string `protobuf:"bytes,1,rep,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1507,9 +1582,10 @@ func (x *PruneRequest) GetKeep() []string {
 	return nil
 }
 
+// PruneResponse tells what that has brought.
 type PruneResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bytes.
+	// Bytes on the target's disk.
 	Freed         int64 `protobuf:"varint,1,opt,name=freed,proto3" json:"freed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1552,9 +1628,10 @@ func (x *PruneResponse) GetFreed() int64 {
 	return 0
 }
 
+// ExportArtifactRequest asks for an artifact.
 type ExportArtifactRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "sha256:…", as Resolve has pinned it.
+	// As Resolve has pinned it.
 	Digest        string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1599,8 +1676,9 @@ func (x *ExportArtifactRequest) GetDigest() string {
 
 // ExportArtifactResponse is the next part of the artifact.
 type ExportArtifactResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Data          []byte                 `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most some MiB; 64 KiB to 1 MiB are a good size.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1644,9 +1722,11 @@ func (x *ExportArtifactResponse) GetData() []byte {
 
 // ImportArtifactRequest is the next part of the artifact; the first one says which.
 type ImportArtifactRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Digest        string                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
-	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What Resolve has pinned; only in the first message.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// As it came from ExportArtifact; may be empty in the first message.
+	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1695,6 +1775,7 @@ func (x *ImportArtifactRequest) GetData() []byte {
 	return nil
 }
 
+// ImportArtifactResponse says that the artifact is ready.
 type ImportArtifactResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -37,34 +37,78 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// ComputeService runs instances. Create and Destroy are idempotent by instance id; there is no Start,
-// Stop, Update or Exec.
+// ComputeService runs instances. An instance is created and destroyed, never modified: there is no Start, Stop,
+// Update or Exec. An instance outlives the driver's process, as far as the backend can: a driver that starts
+// finds what an earlier one has made.
 type ComputeServiceClient interface {
-	// Resolve pins an artifact.
+	// Resolve pins an artifact: it answers with the same artifact and its digest. It may fetch it, and changes
+	// nothing else; without a change at the source the digest is the same each time. Limit: 1 h.
+	//
+	// Errors: NOT_FOUND if there is no such source; INVALID_CONFIG at "artifact.checksum" if the checksum does
+	// not match, at "artifact.source" if it is not what the driver can run; UNAVAILABLE if the source does not
+	// answer.
 	Resolve(ctx context.Context, in *ResolveRequest, opts ...grpc.CallOption) (*ResolveResponse, error)
-	// Fetch makes a pinned artifact ready, reporting progress; the end of the stream means done.
+	// Fetch makes a pinned artifact ready on this target, ahead of Create, and reports its progress; the end of
+	// the stream means done. An artifact that is ready is done at once, whether or not its source is still there.
+	// A digest is what counts: content that is not of it is never made ready. Limit: 1 h.
+	//
+	// Errors: as Resolve's; CONFLICT if the source has other content now than the digest is of.
 	Fetch(ctx context.Context, in *FetchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchResponse], error)
-	// Create makes and starts the instance.
+	// Create makes and starts the instance, and returns when the backend has started it; it does not wait for it
+	// to serve. Idempotent by id: a repeated call, also after a crash in between and also when the first is
+	// under way, returns what the first one made, even if that has exited meanwhile, and never makes or starts a
+	// second one. A call that fails leaves nothing running; the same id may be tried again. Limit: 5 min.
+	//
+	// Errors: CONFLICT if the id exists with another revision_digest, or was destroyed, or a port that was asked
+	// for is taken; INVALID_CONFIG at the attribute of config that is wrong, for a placeholder that does not
+	// exist, or at "mounts"; NOT_FOUND if the artifact is not ready and its source is gone; UNAVAILABLE if the
+	// backend does not answer.
 	Create(ctx context.Context, in *CreateRequest, opts ...grpc.CallOption) (*CreateResponse, error)
-	// Destroy ends the instance; an unknown id is no error.
+	// Destroy ends the instance: asks it to stop, waits up to grace, kills it, removes what Create made. When it
+	// succeeds nothing is left, and the id can never be created again. Idempotent: an unknown or destroyed id is
+	// no error, and concurrent calls all succeed. Limit: grace and 5 min.
+	//
+	// Errors: UNAVAILABLE if the backend does not answer: the instance may still run, and the call is repeated.
 	Destroy(ctx context.Context, in *DestroyRequest, opts ...grpc.CallOption) (*DestroyResponse, error)
-	// Inspect reads one instance from the backend.
+	// Inspect reads one instance from the backend. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if there is none; UNAVAILABLE if the backend does not answer, which says nothing of the
+	// instance.
 	Inspect(ctx context.Context, in *InspectRequest, opts ...grpc.CallOption) (*InspectResponse, error)
-	// List reads all instances of a cluster from the backend.
+	// List reads all instances of a cluster from the backend alone, of any generation. Half a list is none: if
+	// the backend does not answer for some, the call fails. Limit: 30 s.
+	//
+	// Errors: UNAVAILABLE if the backend does not answer.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
-	// Watch sends the present state of every instance and then every change.
+	// Watch sends the present state of every instance of the target and then every change, within a second,
+	// until the call is cancelled. The state at the beginning may be sent twice, and is never missed.
+	//
+	// Errors: UNAVAILABLE if the backend is lost and changes may be missed; the caller begins again.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
-	// Logs sends an instance's output, oldest first.
+	// Logs sends an instance's output, oldest first; with follow it goes on until the call is cancelled or the
+	// instance is destroyed, which ends it without an error. Only with capability "logs".
+	//
+	// Errors: NOT_FOUND if there is no such instance; UNSUPPORTED without the capability.
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
-	// Usage sends the usage of all running instances every interval.
+	// Usage sends the usage of all running instances at once and then every interval, until the call is
+	// cancelled. Only with capability "usage".
+	//
+	// Errors: UNSUPPORTED without the capability.
 	Usage(ctx context.Context, in *UsageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[UsageResponse], error)
-	// Prune removes fetched artifacts that nothing keeps or uses.
+	// Prune removes fetched artifacts that are not in keep and that no instance uses. Idempotent. Limit: 1 h.
+	//
+	// Errors: UNAVAILABLE if the backend does not answer.
 	Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (*PruneResponse, error)
-	// ExportArtifact sends an artifact that is ready, in the driver's own form. What came counts only if the
-	// call ends well. Only drivers with the capability "artifacts" have it.
+	// ExportArtifact sends an artifact that is ready, in the driver's own form: the same bytes each time. What
+	// came counts only if the call ends well. Only with capability "artifacts". Limit: 1 h.
+	//
+	// Errors: NOT_FOUND, before anything is sent, if the artifact is not ready here.
 	ExportArtifact(ctx context.Context, in *ExportArtifactRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportArtifactResponse], error)
-	// ImportArtifact takes what ExportArtifact has sent and makes the artifact ready. Only drivers with the
-	// capability "artifacts" have it.
+	// ImportArtifact takes what ExportArtifact has sent and makes the artifact ready, as Fetch does, though its
+	// source may be gone. It finds out from the bytes alone whether they are what the digest names. Idempotent.
+	// Only with capability "artifacts". Limit: 1 h.
+	//
+	// Errors: INVALID_CONFIG if the bytes are not of the digest, or the digest is none; then nothing is kept.
 	ImportArtifact(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportArtifactRequest, ImportArtifactResponse], error)
 }
 
@@ -248,34 +292,78 @@ type ComputeService_ImportArtifactClient = grpc.ClientStreamingClient[ImportArti
 // All implementations must embed UnimplementedComputeServiceServer
 // for forward compatibility.
 //
-// ComputeService runs instances. Create and Destroy are idempotent by instance id; there is no Start,
-// Stop, Update or Exec.
+// ComputeService runs instances. An instance is created and destroyed, never modified: there is no Start, Stop,
+// Update or Exec. An instance outlives the driver's process, as far as the backend can: a driver that starts
+// finds what an earlier one has made.
 type ComputeServiceServer interface {
-	// Resolve pins an artifact.
+	// Resolve pins an artifact: it answers with the same artifact and its digest. It may fetch it, and changes
+	// nothing else; without a change at the source the digest is the same each time. Limit: 1 h.
+	//
+	// Errors: NOT_FOUND if there is no such source; INVALID_CONFIG at "artifact.checksum" if the checksum does
+	// not match, at "artifact.source" if it is not what the driver can run; UNAVAILABLE if the source does not
+	// answer.
 	Resolve(context.Context, *ResolveRequest) (*ResolveResponse, error)
-	// Fetch makes a pinned artifact ready, reporting progress; the end of the stream means done.
+	// Fetch makes a pinned artifact ready on this target, ahead of Create, and reports its progress; the end of
+	// the stream means done. An artifact that is ready is done at once, whether or not its source is still there.
+	// A digest is what counts: content that is not of it is never made ready. Limit: 1 h.
+	//
+	// Errors: as Resolve's; CONFLICT if the source has other content now than the digest is of.
 	Fetch(*FetchRequest, grpc.ServerStreamingServer[FetchResponse]) error
-	// Create makes and starts the instance.
+	// Create makes and starts the instance, and returns when the backend has started it; it does not wait for it
+	// to serve. Idempotent by id: a repeated call, also after a crash in between and also when the first is
+	// under way, returns what the first one made, even if that has exited meanwhile, and never makes or starts a
+	// second one. A call that fails leaves nothing running; the same id may be tried again. Limit: 5 min.
+	//
+	// Errors: CONFLICT if the id exists with another revision_digest, or was destroyed, or a port that was asked
+	// for is taken; INVALID_CONFIG at the attribute of config that is wrong, for a placeholder that does not
+	// exist, or at "mounts"; NOT_FOUND if the artifact is not ready and its source is gone; UNAVAILABLE if the
+	// backend does not answer.
 	Create(context.Context, *CreateRequest) (*CreateResponse, error)
-	// Destroy ends the instance; an unknown id is no error.
+	// Destroy ends the instance: asks it to stop, waits up to grace, kills it, removes what Create made. When it
+	// succeeds nothing is left, and the id can never be created again. Idempotent: an unknown or destroyed id is
+	// no error, and concurrent calls all succeed. Limit: grace and 5 min.
+	//
+	// Errors: UNAVAILABLE if the backend does not answer: the instance may still run, and the call is repeated.
 	Destroy(context.Context, *DestroyRequest) (*DestroyResponse, error)
-	// Inspect reads one instance from the backend.
+	// Inspect reads one instance from the backend. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if there is none; UNAVAILABLE if the backend does not answer, which says nothing of the
+	// instance.
 	Inspect(context.Context, *InspectRequest) (*InspectResponse, error)
-	// List reads all instances of a cluster from the backend.
+	// List reads all instances of a cluster from the backend alone, of any generation. Half a list is none: if
+	// the backend does not answer for some, the call fails. Limit: 30 s.
+	//
+	// Errors: UNAVAILABLE if the backend does not answer.
 	List(context.Context, *ListRequest) (*ListResponse, error)
-	// Watch sends the present state of every instance and then every change.
+	// Watch sends the present state of every instance of the target and then every change, within a second,
+	// until the call is cancelled. The state at the beginning may be sent twice, and is never missed.
+	//
+	// Errors: UNAVAILABLE if the backend is lost and changes may be missed; the caller begins again.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
-	// Logs sends an instance's output, oldest first.
+	// Logs sends an instance's output, oldest first; with follow it goes on until the call is cancelled or the
+	// instance is destroyed, which ends it without an error. Only with capability "logs".
+	//
+	// Errors: NOT_FOUND if there is no such instance; UNSUPPORTED without the capability.
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
-	// Usage sends the usage of all running instances every interval.
+	// Usage sends the usage of all running instances at once and then every interval, until the call is
+	// cancelled. Only with capability "usage".
+	//
+	// Errors: UNSUPPORTED without the capability.
 	Usage(*UsageRequest, grpc.ServerStreamingServer[UsageResponse]) error
-	// Prune removes fetched artifacts that nothing keeps or uses.
+	// Prune removes fetched artifacts that are not in keep and that no instance uses. Idempotent. Limit: 1 h.
+	//
+	// Errors: UNAVAILABLE if the backend does not answer.
 	Prune(context.Context, *PruneRequest) (*PruneResponse, error)
-	// ExportArtifact sends an artifact that is ready, in the driver's own form. What came counts only if the
-	// call ends well. Only drivers with the capability "artifacts" have it.
+	// ExportArtifact sends an artifact that is ready, in the driver's own form: the same bytes each time. What
+	// came counts only if the call ends well. Only with capability "artifacts". Limit: 1 h.
+	//
+	// Errors: NOT_FOUND, before anything is sent, if the artifact is not ready here.
 	ExportArtifact(*ExportArtifactRequest, grpc.ServerStreamingServer[ExportArtifactResponse]) error
-	// ImportArtifact takes what ExportArtifact has sent and makes the artifact ready. Only drivers with the
-	// capability "artifacts" have it.
+	// ImportArtifact takes what ExportArtifact has sent and makes the artifact ready, as Fetch does, though its
+	// source may be gone. It finds out from the bytes alone whether they are what the digest names. Idempotent.
+	// Only with capability "artifacts". Limit: 1 h.
+	//
+	// Errors: INVALID_CONFIG if the bytes are not of the digest, or the digest is none; then nothing is kept.
 	ImportArtifact(grpc.ClientStreamingServer[ImportArtifactRequest, ImportArtifactResponse]) error
 	mustEmbedUnimplementedComputeServiceServer()
 }

@@ -27,9 +27,12 @@ const (
 type ResultStatus int32
 
 const (
+	// Not allowed.
 	ResultStatus_RESULT_STATUS_UNSPECIFIED ResultStatus = 0
-	ResultStatus_RESULT_STATUS_OK          ResultStatus = 1
-	ResultStatus_RESULT_STATUS_NO_DATA     ResultStatus = 2
+	// All of it.
+	ResultStatus_RESULT_STATUS_OK ResultStatus = 1
+	// There are no samples in the window, and no series in the answer.
+	ResultStatus_RESULT_STATUS_NO_DATA ResultStatus = 2
 	// Some series or samples are missing.
 	ResultStatus_RESULT_STATUS_PARTIAL ResultStatus = 3
 	// The newest sample is older than the window.
@@ -81,14 +84,17 @@ func (ResultStatus) EnumDescriptor() ([]byte, []int) {
 	return file_instar_driver_v1_metrics_proto_rawDescGZIP(), []int{0}
 }
 
+// QueryRequest asks for one or more series.
 type QueryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the backend's language.
-	Text string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
-	At   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// Samples in (at-window, at].
+	// The query, in the backend's language.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// The end of the window.
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// The window's length, more than 0. Samples are in (at-window, at].
 	Window *durationpb.Duration `protobuf:"bytes,3,opt,name=window,proto3" json:"window,omitempty"`
-	Step   *durationpb.Duration `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
+	// Distance of the samples asked for; 0: the driver's choice.
+	Step *durationpb.Duration `protobuf:"bytes,4,opt,name=step,proto3" json:"step,omitempty"`
 	// The label that carries the instance id; empty: none.
 	InstanceLabel string `protobuf:"bytes,5,opt,name=instance_label,json=instanceLabel,proto3" json:"instance_label,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -160,10 +166,13 @@ func (x *QueryRequest) GetInstanceLabel() string {
 	return ""
 }
 
+// QueryResponse is the answer to a query.
 type QueryResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Status        ResultStatus           `protobuf:"varint,1,opt,name=status,proto3,enum=instar.driver.v1.ResultStatus" json:"status,omitempty"`
-	Series        []*Series              `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How far it can be trusted.
+	Status ResultStatus `protobuf:"varint,1,opt,name=status,proto3,enum=instar.driver.v1.ResultStatus" json:"status,omitempty"`
+	// The series, each with another set of labels.
+	Series        []*Series `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,12 +221,15 @@ func (x *QueryResponse) GetSeries() []*Series {
 	return nil
 }
 
-// Series is one labelled series, oldest sample first.
+// Series is one labelled series.
 type Series struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Labels        map[string]string      `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
-	Samples       []*Sample              `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its labels.
+	Labels map[string]string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The value of the label that the request names as instance_label; empty if there is none.
+	Instance string `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"`
+	// At least one, oldest first, no two at the same time.
+	Samples       []*Sample `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,9 +287,11 @@ func (x *Series) GetSamples() []*Sample {
 
 // Sample is one measurement.
 type Sample struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
-	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it was taken; within the window.
+	At *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// Its value, in the query's unit. NaN is allowed, infinity is not.
+	Value         float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -28,7 +28,12 @@ const (
 //
 // MetricsService answers queries about measurements.
 type MetricsServiceClient interface {
-	// Query evaluates a query over a window that ends at the given time.
+	// Query evaluates a query over a window that ends at the given time. It reads only: the same query gives
+	// the same answer as long as the backend has the samples. The caller supplies the time, so live, simulated
+	// and replayed evaluations are one path. Limit: 30 s.
+	//
+	// Errors: INVALID_CONFIG at attribute "query" for a query that the backend refuses; UNAVAILABLE if the
+	// backend does not answer. No data is a status and no error.
 	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error)
 }
 
@@ -56,7 +61,12 @@ func (c *metricsServiceClient) Query(ctx context.Context, in *QueryRequest, opts
 //
 // MetricsService answers queries about measurements.
 type MetricsServiceServer interface {
-	// Query evaluates a query over a window that ends at the given time.
+	// Query evaluates a query over a window that ends at the given time. It reads only: the same query gives
+	// the same answer as long as the backend has the samples. The caller supplies the time, so live, simulated
+	// and replayed evaluations are one path. Limit: 30 s.
+	//
+	// Errors: INVALID_CONFIG at attribute "query" for a query that the backend refuses; UNAVAILABLE if the
+	// backend does not answer. No data is a status and no error.
 	Query(context.Context, *QueryRequest) (*QueryResponse, error)
 	mustEmbedUnimplementedMetricsServiceServer()
 }

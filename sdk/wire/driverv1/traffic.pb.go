@@ -26,10 +26,12 @@ const (
 type Protocol int32
 
 const (
+	// Not allowed.
 	Protocol_PROTOCOL_UNSPECIFIED Protocol = 0
 	// HTTP/1.1, HTTP/2, WebSocket.
 	Protocol_PROTOCOL_HTTP Protocol = 1
-	Protocol_PROTOCOL_TCP  Protocol = 2
+	// Connections as they are.
+	Protocol_PROTOCOL_TCP Protocol = 2
 )
 
 // Enum value maps for Protocol.
@@ -77,9 +79,12 @@ func (Protocol) EnumDescriptor() ([]byte, []int) {
 type EndpointState int32
 
 const (
+	// Not allowed.
 	EndpointState_ENDPOINT_STATE_UNSPECIFIED EndpointState = 0
-	EndpointState_ENDPOINT_STATE_UP          EndpointState = 1
-	EndpointState_ENDPOINT_STATE_DOWN        EndpointState = 2
+	// It gets requests if its pool does.
+	EndpointState_ENDPOINT_STATE_UP EndpointState = 1
+	// It could not be reached the last time.
+	EndpointState_ENDPOINT_STATE_DOWN EndpointState = 2
 	// No longer part of the route; requests are still in flight.
 	EndpointState_ENDPOINT_STATE_DRAINING EndpointState = 3
 )
@@ -130,21 +135,27 @@ func (EndpointState) EnumDescriptor() ([]byte, []int) {
 // Route is the whole wanted state of one route.
 type Route struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// From 1.
+	// The route's id; the same for its whole life.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// From 1, and higher with each change.
 	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// host:port.
-	Listen   string   `protobuf:"bytes,3,opt,name=listen,proto3" json:"listen,omitempty"`
+	// Where to listen: host:port, with an empty host for every address. Several HTTP routes may share one.
+	Listen string `protobuf:"bytes,3,opt,name=listen,proto3" json:"listen,omitempty"`
+	// What is spoken there. Routes that share a listener speak the same.
 	Protocol Protocol `protobuf:"varint,4,opt,name=protocol,proto3,enum=instar.driver.v1.Protocol" json:"protocol,omitempty"`
-	// HTTP: exact host name without port; empty: any.
+	// HTTP: exact host name without port; empty: any. The most exact match wins.
 	Host string `protobuf:"bytes,5,opt,name=host,proto3" json:"host,omitempty"`
-	// HTTP: path prefix at segment borders; empty: any.
+	// HTTP: path prefix at segment borders ("/a" matches "/a" and "/a/b", not "/ab"); empty: any. The longest
+	// wins.
 	Path string `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`
-	// Absent: plain.
-	Tls   *TLS                 `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Absent: plain. Routes on one listener all have TLS, or none.
+	Tls *TLS `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	// How long requests may stay in flight on an endpoint that has left the route. Then their connections are
+	// cut.
 	Drain *durationpb.Duration `protobuf:"bytes,8,opt,name=drain,proto3" json:"drain,omitempty"`
 	// JSON object of the driver's workload schema; empty: {}.
-	Config        []byte  `protobuf:"bytes,9,opt,name=config,proto3" json:"config,omitempty"`
+	Config []byte `protobuf:"bytes,9,opt,name=config,proto3" json:"config,omitempty"`
+	// At most one for each revision. None, or none with weight and endpoints: requests are refused with 503.
 	Pools         []*Pool `protobuf:"bytes,10,rep,name=pools,proto3" json:"pools,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -250,13 +261,15 @@ func (x *Route) GetPools() []*Pool {
 	return nil
 }
 
-// TLS names the certificate of a listener, as PEM files.
+// TLS names the certificate of a listener, as PEM files. Files that change are read again.
 type TLS struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	CertificateFile string                 `protobuf:"bytes,1,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"`
-	KeyFile         string                 `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate with its chain.
+	CertificateFile string `protobuf:"bytes,1,opt,name=certificate_file,json=certificateFile,proto3" json:"certificate_file,omitempty"`
+	// Its key.
+	KeyFile       string `protobuf:"bytes,2,opt,name=key_file,json=keyFile,proto3" json:"key_file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TLS) Reset() {
@@ -305,12 +318,16 @@ func (x *TLS) GetKeyFile() string {
 
 // Pool is one revision's share of a route.
 type Pool struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Revision int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Share of new requests relative to the other pools; 0: none.
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From 1.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Share of new requests relative to the other pools, from 0 to 1,000,000; 0: none.
 	Weight int64 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`
-	// Reachable with the header Instar-Preview.
-	Preview       bool        `protobuf:"varint,3,opt,name=preview,proto3" json:"preview,omitempty"`
+	// Reachable with the header Instar-Preview, whose value is the revision's number: such a request goes to
+	// this pool whatever its weight is. For a revision that has no pool with preview the request is refused with
+	// 404. The header is not passed on.
+	Preview bool `protobuf:"varint,3,opt,name=preview,proto3" json:"preview,omitempty"`
+	// Its instances, each with an id of its own.
 	Endpoints     []*Endpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -377,8 +394,9 @@ func (x *Pool) GetEndpoints() []*Endpoint {
 // Endpoint is one instance of a pool.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// host:port.
+	// The instance's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// host:port, with a port from 1 to 65535.
 	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -430,10 +448,14 @@ func (x *Endpoint) GetAddress() string {
 
 // PoolObservation is one pool as the data plane has it.
 type PoolObservation struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Weight        int64                  `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`
-	Preview       bool                   `protobuf:"varint,3,opt,name=preview,proto3" json:"preview,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pool's revision.
+	Revision int64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The weight in force.
+	Weight int64 `protobuf:"varint,2,opt,name=weight,proto3" json:"weight,omitempty"`
+	// Whether it is reachable with Instar-Preview.
+	Preview bool `protobuf:"varint,3,opt,name=preview,proto3" json:"preview,omitempty"`
+	// Its endpoints.
 	Endpoints     []*EndpointObservation `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -497,16 +519,24 @@ func (x *PoolObservation) GetEndpoints() []*EndpointObservation {
 	return nil
 }
 
-// EndpointObservation is one endpoint as the data plane has it. Counters only grow.
+// EndpointObservation is one endpoint as the data plane has it. Counters begin with 0 when the endpoint joins
+// the route, and again if the data plane was killed; otherwise they only grow.
 type EndpointObservation struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	State         EndpointState          `protobuf:"varint,3,opt,name=state,proto3,enum=instar.driver.v1.EndpointState" json:"state,omitempty"`
-	InFlight      int64                  `protobuf:"varint,4,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	Requests      uint64                 `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"`
-	Errors        uint64                 `protobuf:"varint,6,opt,name=errors,proto3" json:"errors,omitempty"`
-	Latency       *Latency               `protobuf:"bytes,7,opt,name=latency,proto3" json:"latency,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// host:port.
+	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	// What the data plane thinks of it.
+	State EndpointState `protobuf:"varint,3,opt,name=state,proto3,enum=instar.driver.v1.EndpointState" json:"state,omitempty"`
+	// Requests, or TCP and WebSocket connections, that have begun and not ended.
+	InFlight int64 `protobuf:"varint,4,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// Requests that were answered or have failed.
+	Requests uint64 `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"`
+	// 5xx answers and transport errors.
+	Errors uint64 `protobuf:"varint,6,opt,name=errors,proto3" json:"errors,omitempty"`
+	// From the first byte in to the first byte out; absent: not known.
+	Latency       *Latency `protobuf:"bytes,7,opt,name=latency,proto3" json:"latency,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -592,12 +622,17 @@ func (x *EndpointObservation) GetLatency() *Latency {
 
 // Latency is a summary over about the last minute.
 type Latency struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	P50           *durationpb.Duration   `protobuf:"bytes,1,opt,name=p50,proto3" json:"p50,omitempty"`
-	P90           *durationpb.Duration   `protobuf:"bytes,2,opt,name=p90,proto3" json:"p90,omitempty"`
-	P99           *durationpb.Duration   `protobuf:"bytes,3,opt,name=p99,proto3" json:"p99,omitempty"`
-	Max           *durationpb.Duration   `protobuf:"bytes,4,opt,name=max,proto3" json:"max,omitempty"`
-	Count         uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Half of the requests took no longer.
+	P50 *durationpb.Duration `protobuf:"bytes,1,opt,name=p50,proto3" json:"p50,omitempty"`
+	// 90 % of the requests took no longer.
+	P90 *durationpb.Duration `protobuf:"bytes,2,opt,name=p90,proto3" json:"p90,omitempty"`
+	// 99 % of the requests took no longer.
+	P99 *durationpb.Duration `protobuf:"bytes,3,opt,name=p99,proto3" json:"p99,omitempty"`
+	// The longest.
+	Max *durationpb.Duration `protobuf:"bytes,4,opt,name=max,proto3" json:"max,omitempty"`
+	// How many requests the summary is of; 0: the others mean nothing.
+	Count         uint64 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,9 +702,11 @@ func (x *Latency) GetCount() uint64 {
 	return 0
 }
 
+// ApplyRequest carries the wanted state.
 type ApplyRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Route         *Route                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All of it; not absent.
+	Route         *Route `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -711,6 +748,7 @@ func (x *ApplyRequest) GetRoute() *Route {
 	return nil
 }
 
+// ApplyResponse says that new requests follow the wanted state.
 type ApplyResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -747,9 +785,11 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 	return file_instar_driver_v1_traffic_proto_rawDescGZIP(), []int{8}
 }
 
+// ObserveRequest asks for one route.
 type ObserveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The route's id.
+	Route         string `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -791,15 +831,21 @@ func (x *ObserveRequest) GetRoute() string {
 	return ""
 }
 
+// ObserveResponse is a route as the data plane has it.
 type ObserveResponse struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Route      string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Listening  bool                   `protobuf:"varint,3,opt,name=listening,proto3" json:"listening,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The route's id.
+	Route string `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	// Of the state that is in force.
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Whether the listener accepts connections.
+	Listening bool `protobuf:"varint,3,opt,name=listening,proto3" json:"listening,omitempty"`
 	// Requests buffered now.
-	Held  int64              `protobuf:"varint,4,opt,name=held,proto3" json:"held,omitempty"`
+	Held int64 `protobuf:"varint,4,opt,name=held,proto3" json:"held,omitempty"`
+	// The pools in force, in any order.
 	Pools []*PoolObservation `protobuf:"bytes,5,rep,name=pools,proto3" json:"pools,omitempty"`
-	// Endpoints that have left the route and still have requests in flight.
+	// Endpoints that have left the route and still have requests in flight. One that is neither here nor in
+	// pools has none.
 	Draining      []*EndpointObservation `protobuf:"bytes,6,rep,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -877,6 +923,7 @@ func (x *ObserveResponse) GetDraining() []*EndpointObservation {
 	return nil
 }
 
+// ListRoutesRequest asks for all routes.
 type ListRoutesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -913,9 +960,11 @@ func (*ListRoutesRequest) Descriptor() ([]byte, []int) {
 	return file_instar_driver_v1_traffic_proto_rawDescGZIP(), []int{11}
 }
 
+// ListRoutesResponse has all routes.
 type ListRoutesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Routes        []string               `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their ids, in any order.
+	Routes        []string `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -957,11 +1006,15 @@ func (x *ListRoutesResponse) GetRoutes() []string {
 	return nil
 }
 
+// RemoveRequest says which route to end.
 type RemoveRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Drain         *durationpb.Duration   `protobuf:"bytes,3,opt,name=drain,proto3" json:"drain,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The route's id.
+	Route string `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	// Of the removal: not lower than that of the last Apply.
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// How long requests may stay in flight; then their connections are cut.
+	Drain         *durationpb.Duration `protobuf:"bytes,3,opt,name=drain,proto3" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1017,6 +1070,7 @@ func (x *RemoveRequest) GetDrain() *durationpb.Duration {
 	return nil
 }
 
+// RemoveResponse says that the route is gone.
 type RemoveResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1053,12 +1107,15 @@ func (*RemoveResponse) Descriptor() ([]byte, []int) {
 	return file_instar_driver_v1_traffic_proto_rawDescGZIP(), []int{14}
 }
 
-// HoldRequest bounds what a held route may buffer; 0 and absent: the driver's defaults.
+// HoldRequest bounds what a held route may buffer. A request over a limit is refused with 503.
 type HoldRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	Requests      int64                  `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
-	Timeout       *durationpb.Duration   `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The route's id.
+	Route string `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	// At most this many requests at a time; 0: 1000.
+	Requests int64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
+	// For each request, and for the hold itself; 0 or absent: 10 s.
+	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1114,6 +1171,7 @@ func (x *HoldRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+// HoldResponse says that new requests wait.
 type HoldResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1150,9 +1208,11 @@ func (*HoldResponse) Descriptor() ([]byte, []int) {
 	return file_instar_driver_v1_traffic_proto_rawDescGZIP(), []int{16}
 }
 
+// ReleaseRequest says which route goes on.
 type ReleaseRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Route         string                 `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The route's id.
+	Route         string `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1194,6 +1254,7 @@ func (x *ReleaseRequest) GetRoute() string {
 	return ""
 }
 
+// ReleaseResponse says that requests go on.
 type ReleaseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields

@@ -31,19 +31,43 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// TrafficService moves requests to instances.
+// TrafficService moves requests to instances. What was applied survives the driver and the data plane, and
+// the data plane serves it while there is no driver.
 type TrafficServiceClient interface {
-	// Apply brings the data plane to the whole wanted state of one route.
+	// Apply brings the data plane to the whole wanted state of one route, and returns when new requests follow
+	// it. It is the whole state, not a step: pools and endpoints that are not in it leave the route. Requests in
+	// flight on endpoints that are gone or have no weight any more go on, for up to drain. The same generation
+	// again is a no-op. Limit: 30 s.
+	//
+	// Errors: CONFLICT if generation is lower than one that was applied or not higher than one that was removed,
+	// or if other routes leave no place for this one; INVALID_CONFIG at "pools" or at the attribute of config;
+	// UNSUPPORTED for what the driver does not declare; UNAVAILABLE if the data plane does not answer, or cannot
+	// listen there now. A call that fails has changed nothing that requests notice.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
-	// Observe reads the route back from the data plane.
+	// Observe reads the route back from the data plane, and not from the driver's memory. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if the data plane has no such route; UNAVAILABLE if it does not answer.
 	Observe(ctx context.Context, in *ObserveRequest, opts ...grpc.CallOption) (*ObserveResponse, error)
-	// ListRoutes returns the ids of all routes that the data plane has, by this driver.
+	// ListRoutes returns the ids of all routes that the data plane has, by this driver. Limit: 30 s.
+	//
+	// Errors: UNAVAILABLE if the data plane does not answer.
 	ListRoutes(ctx context.Context, in *ListRoutesRequest, opts ...grpc.CallOption) (*ListRoutesResponse, error)
-	// Remove ends the route and remembers its generation.
+	// Remove ends the route: new requests are refused at once, those in flight get up to drain. The generation
+	// is remembered, so that an older Apply cannot bring the route back. Idempotent: an unknown route is no
+	// error, and its generation is remembered all the same. Limit: drain and 30 s.
+	//
+	// Errors: CONFLICT if generation is lower than one that was applied; UNAVAILABLE if the data plane does not
+	// answer.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveResponse, error)
-	// Hold makes the route buffer new requests. Only with capability "hold".
+	// Hold makes the route buffer new requests, within limits, until Release or until timeout is over. Only with
+	// capability "hold". A second Hold sets the limits anew. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if there is no such route; UNSUPPORTED without the capability.
 	Hold(ctx context.Context, in *HoldRequest, opts ...grpc.CallOption) (*HoldResponse, error)
-	// Release lets held requests go on.
+	// Release lets held requests go on, to the pools as they are then. Idempotent: a route that is not held is
+	// no error. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if there is no such route; UNSUPPORTED without the capability.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
 }
 
@@ -119,19 +143,43 @@ func (c *trafficServiceClient) Release(ctx context.Context, in *ReleaseRequest, 
 // All implementations must embed UnimplementedTrafficServiceServer
 // for forward compatibility.
 //
-// TrafficService moves requests to instances.
+// TrafficService moves requests to instances. What was applied survives the driver and the data plane, and
+// the data plane serves it while there is no driver.
 type TrafficServiceServer interface {
-	// Apply brings the data plane to the whole wanted state of one route.
+	// Apply brings the data plane to the whole wanted state of one route, and returns when new requests follow
+	// it. It is the whole state, not a step: pools and endpoints that are not in it leave the route. Requests in
+	// flight on endpoints that are gone or have no weight any more go on, for up to drain. The same generation
+	// again is a no-op. Limit: 30 s.
+	//
+	// Errors: CONFLICT if generation is lower than one that was applied or not higher than one that was removed,
+	// or if other routes leave no place for this one; INVALID_CONFIG at "pools" or at the attribute of config;
+	// UNSUPPORTED for what the driver does not declare; UNAVAILABLE if the data plane does not answer, or cannot
+	// listen there now. A call that fails has changed nothing that requests notice.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
-	// Observe reads the route back from the data plane.
+	// Observe reads the route back from the data plane, and not from the driver's memory. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if the data plane has no such route; UNAVAILABLE if it does not answer.
 	Observe(context.Context, *ObserveRequest) (*ObserveResponse, error)
-	// ListRoutes returns the ids of all routes that the data plane has, by this driver.
+	// ListRoutes returns the ids of all routes that the data plane has, by this driver. Limit: 30 s.
+	//
+	// Errors: UNAVAILABLE if the data plane does not answer.
 	ListRoutes(context.Context, *ListRoutesRequest) (*ListRoutesResponse, error)
-	// Remove ends the route and remembers its generation.
+	// Remove ends the route: new requests are refused at once, those in flight get up to drain. The generation
+	// is remembered, so that an older Apply cannot bring the route back. Idempotent: an unknown route is no
+	// error, and its generation is remembered all the same. Limit: drain and 30 s.
+	//
+	// Errors: CONFLICT if generation is lower than one that was applied; UNAVAILABLE if the data plane does not
+	// answer.
 	Remove(context.Context, *RemoveRequest) (*RemoveResponse, error)
-	// Hold makes the route buffer new requests. Only with capability "hold".
+	// Hold makes the route buffer new requests, within limits, until Release or until timeout is over. Only with
+	// capability "hold". A second Hold sets the limits anew. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if there is no such route; UNSUPPORTED without the capability.
 	Hold(context.Context, *HoldRequest) (*HoldResponse, error)
-	// Release lets held requests go on.
+	// Release lets held requests go on, to the pools as they are then. Idempotent: a route that is not held is
+	// no error. Limit: 30 s.
+	//
+	// Errors: NOT_FOUND if there is no such route; UNSUPPORTED without the capability.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
 	mustEmbedUnimplementedTrafficServiceServer()
 }
