@@ -153,14 +153,29 @@ func (p *planner) rollingBack(r *core.Rollout) bool {
 // replaced reports whether all instances have been replaced, as far as it has been written.
 func (p *planner) replaced(r *core.Rollout) bool {
 	revision, count := p.target(r)
-	healthy, left := p.tally(revision).healthy(), 0
-	for _, old := range olds(r) {
-		left += p.tally(old).wanted()
-	}
+	healthy, left := p.tally(revision).healthy(), p.wantedOf(olds(r))
 	if healthy >= count && left == 0 {
 		return true
 	}
-	p.wait("%d of %d instances of revision %d serve, %s to go%s", healthy, count, revision,
-		plural(left, "other one is", "others are"), p.trouble(revision))
+	p.wait("%d of %d instances of revision %d serve, %s to be replaced%s", healthy, count, revision,
+		plural(left, "instance is", "instances are"), p.trouble(revision))
 	return false
+}
+
+// wantedOf is how many instances of some revisions are still wanted to run.
+func (p *planner) wantedOf(revisions []int) int {
+	n := 0
+	for _, revision := range revisions {
+		for c, indexes := range p.tally(revision).classes {
+			if c == classEnding || c == classOver || c == classRemoved {
+				continue
+			}
+			for _, i := range indexes {
+				if p.current(i).Desired == core.DesiredRun {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }

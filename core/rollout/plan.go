@@ -125,6 +125,10 @@ func (p *planner) describe() {
 			return
 		}
 	}
+	if r := p.running(); d.Verb == "" && r != nil && stepwise(r) && r.Phase >= core.RolloutSwitching && len(d.Routes) > 0 && len(d.Instances) > 0 {
+		d.Verb, d.Reason = "rollout.step", plural(p.wantedOf(olds(r)), "instance is to be replaced yet", "instances are to be replaced yet")
+		return
+	}
 	switch {
 	case d.Verb != "":
 	case d.RemoveService:

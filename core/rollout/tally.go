@@ -42,16 +42,6 @@ func (t *tally) coming() int {
 	return t.count(classHealthy) + t.count(classPending) + t.count(classAway)
 }
 
-// wanted is how many are wanted to run, whatever becomes of them.
-func (t *tally) wanted() (n int) {
-	for c, indexes := range t.classes {
-		if c != classEnding && c != classOver && c != classRemoved {
-			n += len(indexes)
-		}
-	}
-	return n
-}
-
 // tally returns that of a revision, never nil.
 func (p *planner) tally(revision int) *tally {
 	t := p.tallies[revision]
