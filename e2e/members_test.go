@@ -24,6 +24,12 @@ const membersLimit = 2 * time.Minute
 // newMembers runs three voters, each with a proxy of its own name: edge1, edge2, edge3.
 func newMembers(t *testing.T) (*node.Cluster, context.Context) {
 	t.Helper()
+	return newMembersOf(t, built.bin)
+}
+
+// newMembersOf is newMembers with the binaries of a folder.
+func newMembersOf(t *testing.T, bin string) (*node.Cluster, context.Context) {
+	t.Helper()
 	dir, err := node.TempDir()
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +37,7 @@ func newMembers(t *testing.T) (*node.Cluster, context.Context) {
 	ctx, cancel := context.WithTimeout(context.Background(), membersLimit)
 	t.Cleanup(cancel)
 	c, err := node.StartCluster(ctx, node.ClusterOptions{
-		Bin: built.bin, Dir: dir, Voters: 3, Member: `node_grace = "60s"`,
+		Bin: bin, Dir: dir, Voters: 3, Member: `node_grace = "60s"`,
 		Host: func(int) string { return "127.0.0.1" },
 		NodeConfig: func(i int) string {
 			return fmt.Sprintf("compute \"process\" \"local\" {}\ntraffic \"proxy\" \"edge%d\" {}\n", i)

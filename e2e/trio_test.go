@@ -31,7 +31,13 @@ type trio struct {
 // newTrio runs the cluster and the service.
 func newTrio(t *testing.T) *trio {
 	t.Helper()
-	c, ctx := newMembers(t)
+	return newTrioOf(t, built.bin)
+}
+
+// newTrioOf is newTrio with the binaries of a folder.
+func newTrioOf(t *testing.T, bin string) *trio {
+	t.Helper()
+	c, ctx := newMembersOf(t, bin)
 	tr := &trio{Cluster: c, dir: t.TempDir(), births: newRegister(t), ctx: ctx, bind: "127.0.0.1"}
 	tr.build(t)
 	for range c.Nodes {

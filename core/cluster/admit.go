@@ -132,7 +132,7 @@ func (c *Cluster) enter(tx *state.Tx, a *application, certificate core.Certifica
 	}
 	if a.Level < cluster.Level {
 		return core.Errorf(core.CodeUnsupported, "node %q (instard %s) reads stored formats up to level %d, the cluster is at level %d", a.Node, a.Version, a.Level, cluster.Level).
-			WithHint("install the version of instard that the cluster runs")
+			WithHint("%s", needed(tx, cluster.Level))
 	}
 	var old []core.Certificate
 	for name, m := range state.Members.All(tx) {

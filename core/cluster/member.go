@@ -63,6 +63,9 @@ func (c *Cluster) follow() error {
 	if !there {
 		return nil
 	}
+	if err := CheckLevel(view, c.cfg.Level, c.cfg.Version); err != nil {
+		return err
+	}
 	moved, revoked := c.cfg.Book.update(view)
 	if revoked {
 		c.cfg.Mesh.Recheck()

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/cluster"
 	"github.com/instarhq/instar/core/state"
 	"github.com/instarhq/instar/raftstore"
 )
@@ -63,10 +64,17 @@ func (d *Daemon) startState(ctx context.Context) error {
 	go func() { ready <- d.state.Ready(ctx) }()
 	select {
 	case err := <-ready:
-		return err
+		if err != nil {
+			return err
+		}
 	case err := <-ended:
 		return err
 	}
+	level := 0
+	if d.cfg.Membership != nil {
+		level = d.cfg.Membership.Level
+	}
+	return cluster.CheckLevel(d.state.View(), level, d.cfg.Version)
 }
 
 // current returns when all that had been committed when it was called is in the view.
