@@ -237,7 +237,7 @@ func TestStrayRoutesAreRemovedAtTheStart(t *testing.T) {
 		n := newNode(t)
 		n.putRoute(route(1, pool(100, "web-1")))
 		n.stop()
-		if err := n.traffic.Apply(t.Context(), sdk.Route{ID: "stray", Generation: 12, Listen: ":1"}); err != nil {
+		if err := n.traffic.Apply(t.Context(), sdk.Route{ID: "stray", Generation: 12, Listen: ":1", Protocol: sdk.ProtocolHTTP}); err != nil {
 			t.Fatal(err)
 		}
 		n.start()

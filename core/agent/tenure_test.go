@@ -297,7 +297,7 @@ func TestSharedRoutesAreTheHolders(t *testing.T) {
 			r.write(func(tx *state.Tx) {
 				state.Routes.Put(tx, "shop", core.Route{
 					Format: core.Format, Name: "shop", Service: "web", Generation: generation,
-					Spec:  core.RouteSpec{Name: "shop", Driver: "noop", Listen: ":80", Port: "http"},
+					Spec:  core.RouteSpec{Name: "shop", Driver: "noop", Listen: ":80", Protocol: core.ProtocolHTTP, Port: "http"},
 					Pools: []core.Pool{{Revision: 1, Weight: 100, Endpoints: []core.Endpoint{{Instance: "web-a", Address: "127.0.0.1:1"}}}},
 				})
 			})

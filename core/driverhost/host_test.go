@@ -248,7 +248,7 @@ func TestEndOthersLeavesWhatIsOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := traffic.Apply(t.Context(), sdk.Route{ID: "web", Generation: 1}); err != nil {
+	if err := traffic.Apply(t.Context(), sdk.Route{ID: "web", Generation: 1, Protocol: sdk.ProtocolHTTP, Listen: "127.0.0.1:1"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.EndOthers(t.Context()); err != nil {

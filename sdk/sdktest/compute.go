@@ -19,13 +19,28 @@ type ComputeFixture struct {
 
 	// What follows is optional; checks that need it are skipped without.
 
-	Exits  json.RawMessage         // an instance that ends by itself at once, with a status that is not 0
-	Talks  json.RawMessage         // an instance that writes "out 1" to "out 5" to stdout and "err 1" to stderr, and runs on
+	Harness
+	Exits    json.RawMessage // an instance that ends by itself at once, with a status that is not 0
+	Talks    json.RawMessage // an instance that writes "out 1" to "out 5" to stdout and "err 1" to stderr, and runs on
+	Fails    json.RawMessage // an instance that the backend cannot start, as there is no such program
+	Stubborn json.RawMessage // an instance that runs on when it is asked to stop
+	// Shows is an instance that writes the value of its environment variable CONFORMANCE to stdout, then the
+	// mounted file conformance/data.txt if it is there, and runs on.
+	Shows  json.RawMessage
 	Ports  []sdk.Port              // that the instances listen on
-	Reopen func(T) sdk.Compute     // a fresh driver, configured on the same state: the old process is gone
 	Gone   sdk.Artifact            // an artifact whose source does not exist
 	Mounts bool                    // the driver can mount files
 	Tweak  func(*sdk.InstanceSpec) // last changes to every spec
+
+	// Reopen gives a fresh driver, configured on the same state; the old process is gone. Unconfigured is the same
+	// without Configure. Crash is Reopen at a moment when calls are under way, which end with an error.
+	Reopen, Unconfigured, Crash func(T) sdk.Compute
+	// Other is a driver on the same backend for another cluster, with a state directory of its own, configured.
+	Other func(T) (sdk.Compute, sdk.ConfigureRequest)
+	// Holds is what the backend has of the fixture's cluster, read past the driver: one entry for each instance.
+	Holds func(T) []string
+	// Change changes a running instance by hand, past the driver, so that it is not any more what it was created from.
+	Change func(T, string)
 }
 
 // Compute runs the conformance suite of compute drivers. open makes a fixture for each check.
@@ -39,11 +54,18 @@ func Compute[R interface {
 
 // ComputeChecks are the checks of the suite, in order.
 func ComputeChecks(open func(T) ComputeFixture) []Check {
-	checks := commonChecks(sdk.KindCompute, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
+	checks := commonChecks(sdk.KindCompute, func(t T) commonFixture {
 		f := open(t)
-		return f.Driver, f.Configure
+		common := commonFixture{Harness: &f.Harness, driver: f.Driver, request: f.Configure}
+		if f.Unconfigured != nil {
+			common.unconfigured = func(t T) sdk.Driver { return f.Unconfigured(t) }
+		}
+		return common
 	})
-	for _, group := range [][]computeCheck{computeArtifacts, computeKeep, computeCreate, computeDestroy, computeRead, computeStreams, computeLimits} {
+	for _, group := range [][]computeCheck{
+		computeArtifacts, computeKeep, computeCreate, computeFailed, computeInterrupted, computeDestroy, computeRead,
+		computeAdopt, computeStreams, computeLogs, computeValues, computeLimits, computeBackend,
+	} {
 		for _, c := range group {
 			checks = append(checks, Check{c.name, c.promise, func(t T) {
 				r := &computeRun{T: t, ComputeFixture: open(t)}
@@ -73,7 +95,7 @@ type computeRun struct {
 func (c *computeRun) needs(there bool, what string) {
 	c.Helper()
 	if !there {
-		c.Skipf("the fixture has no %s", what)
+		c.Skipf("not run: the fixture has no %s", what)
 	}
 }
 
@@ -84,7 +106,7 @@ func (c *computeRun) needsCapability(capability sdk.Capability) {
 		c.Fatalf("Describe: %v", err)
 	}
 	if !slices.Contains(d.Capabilities, capability) {
-		c.Skipf("the driver does not declare capability %q", capability)
+		c.Skipf("not run: the driver does not declare capability %q", capability)
 	}
 }
 
@@ -94,7 +116,7 @@ func (c *computeRun) pin() sdk.Artifact {
 	if c.pinned.Digest != "" {
 		return c.pinned
 	}
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	a, err := c.Driver.Resolve(ctx, c.Artifact)
 	if err != nil {
@@ -119,7 +141,7 @@ func (c *computeRun) spec() sdk.InstanceSpec {
 		c.Tweak(&spec)
 	}
 	c.atEnd(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), c.patience())
 		defer cancel()
 		if err := c.Driver.Destroy(ctx, spec.ID, 0); err != nil {
 			c.Errorf("Destroy %s after the check: %v", spec.ID, err)
@@ -131,7 +153,7 @@ func (c *computeRun) spec() sdk.InstanceSpec {
 // create makes an instance that must come to be.
 func (c *computeRun) create(spec sdk.InstanceSpec) sdk.Instance {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	i, err := c.Driver.Create(ctx, spec)
 	if err != nil {
@@ -142,7 +164,7 @@ func (c *computeRun) create(spec sdk.InstanceSpec) sdk.Instance {
 
 func (c *computeRun) destroy(id string) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	if err := c.Driver.Destroy(ctx, id, time.Second); err != nil {
 		c.Fatalf("Destroy %s: %v", id, err)
@@ -191,6 +213,42 @@ func (c *computeRun) same(what string, got, want sdk.Instance) {
 		}
 	}
 	c.labels(what, got, want)
+}
+
+// running wants an instance to be there and to run.
+func (c *computeRun) running(id string) sdk.Instance {
+	c.Helper()
+	i, err := c.Driver.Inspect(c.Context(), id)
+	if err != nil || i.State != sdk.StateRunning {
+		c.Fatalf("Inspect %s gives state %q, %v; want running (exit %+v)", id, i.State, err, i.Exit)
+	}
+	return i
+}
+
+// nothingOf wants neither driver nor backend to have anything of an instance.
+func (c *computeRun) nothingOf(id string) {
+	c.Helper()
+	if i, ok := c.listed(id); ok {
+		c.Errorf("List has instance %s, which should not be: %+v", id, i)
+	}
+	_, err := c.Driver.Inspect(c.Context(), id)
+	wantCode(c, err, sdk.CodeNotFound, "Inspect of an instance that should not be")
+	c.nothingHidden()
+}
+
+// nothingHidden wants the backend itself to have no more than List says, if the harness can look there.
+func (c *computeRun) nothingHidden() {
+	c.Helper()
+	if c.Holds == nil {
+		return
+	}
+	list, err := c.Driver.List(c.Context(), c.Configure.Cluster)
+	if err != nil {
+		c.Fatalf("List: %v", err)
+	}
+	if there := c.Holds(c); len(there) != len(list) {
+		c.Errorf("the backend itself has %d instances of the cluster, %q; List has %d", len(there), there, len(list))
+	}
 }
 
 func (c *computeRun) labels(what string, got, want sdk.Instance) {

@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"encoding/json"
 	"net"
 	"sync"
 	"time"
@@ -20,6 +21,10 @@ var computeCreate = []computeCheck{
 		if i.State != sdk.StateRunning {
 			c.Errorf("state is %q, want running; exit %+v", i.State, i.Exit)
 		}
+		if now := c.running(spec.ID); now.Fingerprint != i.Fingerprint {
+			c.Errorf("Inspect right after Create gives fingerprint %s, want that of Create: %s", now.Fingerprint, i.Fingerprint)
+		}
+		c.nothingHidden()
 		if i.Fingerprint == "" {
 			c.Errorf("the fingerprint is empty")
 		}
@@ -41,6 +46,7 @@ var computeCreate = []computeCheck{
 		if _, ok := c.listed(spec.ID); !ok {
 			c.Errorf("List does not have the instance")
 		}
+		c.nothingHidden()
 	}},
 	{"create/concurrent-same-id", "I4: 16 concurrent Creates of one id make one instance", func(c *computeRun) {
 		spec := c.spec()
@@ -60,6 +66,33 @@ var computeCreate = []computeCheck{
 		if _, ok := c.listed(spec.ID); !ok {
 			c.Errorf("List does not have the instance")
 		}
+		c.nothingHidden()
+	}},
+	{"create/concurrent-ids", "concurrent Creates of several ids make one instance each, at addresses of their own", func(c *computeRun) {
+		var group sync.WaitGroup
+		specs := make([]sdk.InstanceSpec, 6)
+		for n := range specs {
+			specs[n] = c.spec()
+		}
+		made, errs := make([]sdk.Instance, len(specs)), make([]error, len(specs))
+		for n := range specs {
+			group.Go(func() { made[n], errs[n] = c.Driver.Create(c.Context(), specs[n]) })
+		}
+		group.Wait()
+		taken := map[string]string{}
+		for n, spec := range specs {
+			if errs[n] != nil {
+				c.Fatalf("Create %s beside others: %v", spec.ID, errs[n])
+			}
+			c.same("an instance made beside others", c.running(spec.ID), made[n])
+			for port, address := range made[n].Addresses {
+				if other, ok := taken[address]; ok {
+					c.Errorf("port %q of %s is at %s, where %s is already", port, spec.ID, address, other)
+				}
+				taken[address] = spec.ID
+			}
+		}
+		c.nothingHidden()
 	}},
 	{"create/same-id-once-after-restart", "I4: a repeated Create in a fresh process returns what the first one made", func(c *computeRun) {
 		spec := c.spec()
@@ -118,9 +151,20 @@ var computeCreate = []computeCheck{
 		spec.Config = withAttribute(c, spec.Config, "no_such_attribute", `1`)
 		_, err := c.Driver.Create(c.Context(), spec)
 		wantInvalid(c, err, "no_such_attribute")
-		if i, ok := c.listed(spec.ID); ok {
-			c.Errorf("List has the refused instance: %+v", i)
-		}
+		c.nothingOf(spec.ID)
+	}},
+	{"create/schema", "Create refuses what Describe's workload schema does not allow, and leaves nothing", func(c *computeRun) {
+		spec := c.spec()
+		schema := describe(c.Context(), c, c.Driver).Workload
+		checkRefusals(c, refusals(c, schema, c.Config), func(config json.RawMessage) error {
+			refused := spec
+			refused.Config = config
+			_, err := c.Driver.Create(c.Context(), refused)
+			return err
+		})
+		c.nothingOf(spec.ID)
+		c.create(spec)
+		c.running(spec.ID)
 	}},
 }
 
@@ -128,7 +172,7 @@ var computeCreate = []computeCheck{
 func (c *computeRun) exited(id string) sdk.Instance {
 	c.Helper()
 	var i sdk.Instance
-	eventually(c, patience, "the instance exits by itself", func() bool {
+	eventually(c, c.patience(), "the instance exits by itself", func() bool {
 		var err error
 		if i, err = c.Driver.Inspect(c.Context(), id); err != nil {
 			c.Fatalf("Inspect %s: %v", id, err)

@@ -92,7 +92,7 @@ func (c *computeRun) keeper() sdk.ArtifactKeeper {
 
 func (c *computeRun) export(keeper sdk.ArtifactKeeper, digest string) []byte {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	var out bytes.Buffer
 	if err := keeper.ExportArtifact(ctx, digest, &out); err != nil {

@@ -2,6 +2,8 @@ package sdktest
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,9 +22,9 @@ var computeStreams = []computeCheck{
 		w := c.watch()
 		spec := c.spec()
 		c.create(spec)
-		w.await(spec.ID, sdk.StateRunning, soon)
+		w.await(spec.ID, sdk.StateRunning, c.soon())
 		c.destroy(spec.ID)
-		w.await(spec.ID, sdk.StateDestroyed, soon)
+		w.await(spec.ID, sdk.StateDestroyed, c.soon())
 	}},
 	{"watch/exit", "Watch reports an exit within a second", func(c *computeRun) {
 		c.needs(c.Exits != nil, "Exits")
@@ -30,11 +32,11 @@ var computeStreams = []computeCheck{
 		spec := c.spec()
 		spec.Config = c.Exits
 		c.create(spec)
-		i := w.await(spec.ID, sdk.StateExited, patience)
+		i := w.await(spec.ID, sdk.StateExited, c.patience())
 		if i.Exit == nil {
 			c.Fatalf("the event has no Exit")
 		}
-		if late := time.Since(i.Exit.At); !i.Exit.At.IsZero() && late > soon {
+		if late := time.Since(i.Exit.At); !i.Exit.At.IsZero() && late > c.soon() {
 			c.Errorf("the exit was reported %s after it happened", late)
 		}
 	}},
@@ -43,66 +45,57 @@ var computeStreams = []computeCheck{
 		first.stop()
 		spec := c.spec()
 		c.create(spec)
-		second.await(spec.ID, sdk.StateRunning, soon)
+		second.await(spec.ID, sdk.StateRunning, c.soon())
 	}},
 	{"streams/end-on-cancel", "Watch, Usage and Logs end with their context", func(c *computeRun) {
 		spec := c.spec()
 		c.create(spec)
-		calls := map[string]func(context.Context) error{
-			"Watch": func(ctx context.Context) error {
-				return c.Driver.Watch(ctx, func(sdk.Instance) error { return nil })
-			},
-			"Usage": func(ctx context.Context) error {
-				return c.Driver.Usage(ctx, time.Hour, func([]sdk.Usage) error { return nil })
-			},
-			"Logs": func(ctx context.Context) error {
-				return c.Driver.Logs(ctx, spec.ID, sdk.LogOptions{Follow: true}, func(sdk.LogLine) error { return nil })
-			},
-		}
-		for name, call := range calls {
+		for name, call := range c.streams(spec.ID, nil) {
 			ctx, cancel := context.WithCancel(c.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- call(ctx) }()
 			pause := time.NewTimer(100 * time.Millisecond) // into the middle of the call
 			<-pause.C
 			cancel()
-			awaitEnd(c, ended, name)
-		}
-	}},
-	{"logs/in-order", "Logs gives the output, oldest first", func(c *computeRun) {
-		c.needs(c.Talks != nil, "Talks")
-		c.needsCapability(sdk.CapLogs)
-		checkLogs(c)
-	}},
-	{"logs/unknown-id", "Logs of an unknown id is NotFound", func(c *computeRun) {
-		c.needsCapability(sdk.CapLogs)
-		err := c.Driver.Logs(c.Context(), newID("unknown"), sdk.LogOptions{}, func(sdk.LogLine) error { return nil })
-		wantCode(c, err, sdk.CodeNotFound, "Logs of an unknown id")
-	}},
-	{"logs/follow-ends", "following Logs ends when the instance is destroyed", func(c *computeRun) {
-		c.needsCapability(sdk.CapLogs)
-		spec := c.spec()
-		c.create(spec)
-		ended := make(chan error, 1)
-		go func() {
-			ended <- c.Driver.Logs(c.Context(), spec.ID, sdk.LogOptions{Follow: true}, func(sdk.LogLine) error { return nil })
-		}()
-		pause := time.NewTimer(100 * time.Millisecond)
-		<-pause.C
-		c.destroy(spec.ID)
-		select {
-		case err := <-ended:
-			if err != nil {
-				c.Errorf("Logs ended with %v, want no error", err)
-			}
-		case <-time.After(soon):
-			c.Errorf("Logs did not end within %s after the instance was destroyed", soon)
+			awaitEnd(c, c.soon(), ended, name)
 		}
 	}},
 	{"usage/grows", "the CPU time of an instance only grows", func(c *computeRun) {
 		c.needsCapability(sdk.CapUsage)
 		checkUsage(c)
 	}},
+	{"streams/callback-error", "an error of a callback ends the call, which returns it", func(c *computeRun) {
+		spec := c.spec()
+		c.create(spec)
+		enough := errors.New("enough")
+		for name, call := range c.streams(spec.ID, enough) {
+			if err := within(c, c.patience(), name+" with a callback that fails", call); !errors.Is(err, enough) {
+				c.Errorf("%s returned %v, want the callback's error", name, err)
+			}
+		}
+	}},
+}
+
+// streams are the calls that go on until their context ends, for an instance that is there; err is what their
+// callbacks return. Logs and Usage only if the driver declares them; Logs only with Talks, for a stream without a
+// line calls nobody back.
+func (c *computeRun) streams(id string, err error) map[string]func(context.Context) error {
+	c.Helper()
+	calls := map[string]func(context.Context) error{
+		"Watch": func(ctx context.Context) error { return c.Driver.Watch(ctx, func(sdk.Instance) error { return err }) },
+	}
+	declared := describe(c.Context(), c, c.Driver).Capabilities
+	if slices.Contains(declared, sdk.CapUsage) {
+		calls["Usage"] = func(ctx context.Context) error {
+			return c.Driver.Usage(ctx, 100*time.Millisecond, func([]sdk.Usage) error { return err })
+		}
+	}
+	if slices.Contains(declared, sdk.CapLogs) && err == nil {
+		calls["Logs"] = func(ctx context.Context) error {
+			return c.Driver.Logs(ctx, id, sdk.LogOptions{Follow: true}, func(sdk.LogLine) error { return nil })
+		}
+	}
+	return calls
 }
 
 // watching collects the events of one Watch.
@@ -138,7 +131,7 @@ func (c *computeRun) watch() *watching {
 func (w *watching) stop() {
 	w.c.Helper()
 	w.cancel()
-	awaitEnd(w.c, w.ended, "Watch")
+	awaitEnd(w.c, w.c.soon(), w.ended, "Watch")
 }
 
 // await waits for an event.
@@ -167,47 +160,24 @@ func (w *watching) await(id string, state sdk.InstanceState, limit time.Duration
 	}
 }
 
-func checkLogs(c *computeRun) {
-	spec := c.spec()
-	spec.Config = c.Talks
-	c.create(spec)
-	var out, errs []string
-	read := func(opts sdk.LogOptions) int {
-		out, errs = nil, nil
-		n := 0
-		err := c.Driver.Logs(c.Context(), spec.ID, opts, func(l sdk.LogLine) error {
-			n++
-			if l.Stream == "stderr" {
-				errs = append(errs, l.Text)
-			} else {
-				out = append(out, l.Text)
-			}
-			return nil
-		})
-		if err != nil {
-			c.Fatalf("Logs: %v", err)
-		}
-		return n
-	}
-	eventually(c, patience, "six lines of output", func() bool { return read(sdk.LogOptions{}) >= 6 })
-	want := []string{"out 1", "out 2", "out 3", "out 4", "out 5"}
-	if len(out) != len(want) || len(errs) != 1 || errs[0] != "err 1" {
-		c.Fatalf("stdout is %q and stderr %q, want %q and [err 1]", out, errs, want)
-	}
-	for n := range want {
-		if out[n] != want[n] {
-			c.Errorf("line %d is %q, want %q", n+1, out[n], want[n])
-		}
-	}
-	if n := read(sdk.LogOptions{Tail: 2}); n != 2 {
-		c.Errorf("Tail 2 gives %d lines", n)
-	}
+// has reports whether there was any event of an instance.
+func (w *watching) has(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.events, func(i sdk.Instance) bool { return i.ID == id })
+}
+
+// was reports whether an event said that an instance is in a state.
+func (w *watching) was(id string, state sdk.InstanceState) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.events, func(i sdk.Instance) bool { return i.ID == id && i.State == state })
 }
 
 func checkUsage(c *computeRun) {
 	spec := c.spec()
 	c.create(spec)
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	var samples []sdk.Usage
 	err := c.Driver.Usage(ctx, 100*time.Millisecond, func(list []sdk.Usage) error {
@@ -222,7 +192,7 @@ func checkUsage(c *computeRun) {
 		return nil
 	})
 	if len(samples) < 3 {
-		c.Fatalf("Usage gave %d samples of the instance within %s: %v", len(samples), patience, err)
+		c.Fatalf("Usage gave %d samples of the instance within %s: %v", len(samples), c.patience(), err)
 	}
 	for n := 1; n < len(samples); n++ {
 		before, after := samples[n-1], samples[n]

@@ -2,7 +2,7 @@ package sdktest
 
 import "encoding/json"
 
-// withAttribute adds an attribute to a configuration.
+// withAttribute adds an attribute to a configuration; an empty value takes it away.
 func withAttribute(t T, config json.RawMessage, name, value string) json.RawMessage {
 	t.Helper()
 	members := map[string]json.RawMessage{}
@@ -12,6 +12,9 @@ func withAttribute(t T, config json.RawMessage, name, value string) json.RawMess
 		}
 	}
 	members[name] = json.RawMessage(value)
+	if value == "" {
+		delete(members, name)
+	}
 	data, err := json.Marshal(members)
 	if err != nil {
 		t.Fatalf("configuration with %s: %v", name, err)

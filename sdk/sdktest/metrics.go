@@ -16,6 +16,13 @@ type MetricsFixture struct {
 	Query     sdk.Query            // has data; At is given
 	Empty     string               // a query without data, over the same window
 	Invalid   string               // a query that the backend refuses
+
+	// What follows is optional; checks that need it are skipped without.
+
+	Harness
+	Want         *float64            // the value of every sample of Query, in the unit that the query asks for
+	Stale        string              // a query whose newest sample is older than the window
+	Unconfigured func(T) sdk.Metrics // a fresh driver on the same state, not configured yet
 }
 
 // Metrics runs the conformance suite of metrics drivers. open makes a fixture for each check.
@@ -29,9 +36,13 @@ func Metrics[R interface {
 
 // MetricsChecks are the checks of the suite, in order.
 func MetricsChecks(open func(T) MetricsFixture) []Check {
-	checks := commonChecks(sdk.KindMetrics, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
+	checks := commonChecks(sdk.KindMetrics, func(t T) commonFixture {
 		f := open(t)
-		return f.Driver, f.Configure
+		common := commonFixture{Harness: &f.Harness, driver: f.Driver, request: f.Configure}
+		if f.Unconfigured != nil {
+			common.unconfigured = func(t T) sdk.Driver { return f.Unconfigured(t) }
+		}
+		return common
 	})
 	return append(checks,
 		Check{"query/window", "Query gives samples of the window, oldest first", func(t T) { checkQuery(t, open(t)) }},
@@ -71,7 +82,7 @@ func MetricsChecks(open func(T) MetricsFixture) []Check {
 				_, err := f.Driver.Query(ctx, f.Query)
 				ended <- err
 			}()
-			awaitEnd(t, ended, "Query")
+			awaitEnd(t, f.soon(), ended, "Query")
 		}},
 	)
 }

@@ -76,6 +76,9 @@ func (d *NoopCompute) Probe(ctx context.Context, report func(sdk.Health) error) 
 
 // Resolve implements sdk.Compute; the digest is that of the source's name.
 func (d *NoopCompute) Resolve(_ context.Context, a sdk.Artifact) (sdk.Artifact, error) {
+	if a == (sdk.Artifact{}) {
+		return a, nil // an instance needs none
+	}
 	if strings.HasSuffix(a.Source, "missing") {
 		return a, sdk.NotFound("artifact %q does not exist", a.Source)
 	}
@@ -120,6 +123,9 @@ func (d *NoopCompute) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.In
 
 // checkSpec refuses what an instance could not be made of.
 func checkSpec(spec sdk.InstanceSpec) error {
+	if spec.ID == "" {
+		return sdk.InvalidConfig("id", "an instance needs an id")
+	}
 	for _, m := range spec.Mounts {
 		if clean := path.Clean("/" + m.Path); m.Path == "" || clean != "/"+m.Path {
 			return sdk.InvalidConfig("mount", "path %q leaves the instance or is not clean", m.Path)

@@ -69,8 +69,8 @@ func (d *NoopTraffic) Apply(_ context.Context, route sdk.Route) error {
 	if err := sdk.Decode(nil, route.Config, &struct{}{}); err != nil {
 		return err
 	}
-	if route.Generation == 0 || route.ID == "" {
-		return sdk.InvalidConfig("generation", "a route has an id and a generation from 1")
+	if err := checkRoute(route); err != nil {
+		return err
 	}
 	r := d.Routes
 	r.mu.Lock()
@@ -88,6 +88,24 @@ func (d *NoopTraffic) Apply(_ context.Context, route sdk.Route) error {
 	r.routes[route.ID] = route
 	r.generations[route.ID] = route.Generation
 	return nil
+}
+
+// checkRoute refuses what no data plane could do.
+func checkRoute(r sdk.Route) error {
+	switch {
+	case r.ID == "":
+		return sdk.InvalidConfig("id", "a route needs an id")
+	case r.Generation == 0:
+		return sdk.InvalidConfig("generation", "generations begin with 1")
+	case r.Protocol != sdk.ProtocolHTTP && r.Protocol != sdk.ProtocolTCP:
+		return sdk.InvalidConfig("protocol", "%q is neither http nor tcp", r.Protocol)
+	case r.Path != "" && r.Path[0] != '/':
+		return sdk.InvalidConfig("path", "%q does not begin with /", r.Path)
+	}
+	if err := sdk.CheckAddress(r.Listen); err != nil {
+		return sdk.InvalidConfig("listen", "%q is no address: %w", r.Listen, err)
+	}
+	return sdk.CheckPools(r.Pools)
 }
 
 // Observe implements sdk.Traffic.

@@ -18,9 +18,13 @@ type TrafficFixture struct {
 
 	// What follows is optional; checks that need it are skipped without.
 
-	Config    json.RawMessage     // of the workload schema, for every route
-	DataPlane bool                // requests sent to a route's Listen are carried, as CapHTTP says
-	Reopen    func(T) sdk.Traffic // a fresh driver, configured on the same state: the old process is gone
+	Harness
+	Config    json.RawMessage // of the workload schema, for every route
+	DataPlane bool            // requests sent to a route's Listen are carried, as CapHTTP and CapTCP say
+
+	// Reopen gives a fresh driver, configured on the same state; the old process is gone. Unconfigured is the same
+	// without Configure. Crash is Reopen at a moment when calls are under way, which end with an error.
+	Reopen, Unconfigured, Crash func(T) sdk.Traffic
 }
 
 // Traffic runs the conformance suite of traffic drivers. open makes a fixture for each check.
@@ -34,11 +38,18 @@ func Traffic[R interface {
 
 // TrafficChecks are the checks of the suite, in order.
 func TrafficChecks(open func(T) TrafficFixture) []Check {
-	checks := commonChecks(sdk.KindTraffic, func(t T) (sdk.Driver, sdk.ConfigureRequest) {
+	checks := commonChecks(sdk.KindTraffic, func(t T) commonFixture {
 		f := open(t)
-		return f.Driver, f.Configure
+		common := commonFixture{Harness: &f.Harness, driver: f.Driver, request: f.Configure}
+		if f.Unconfigured != nil {
+			common.unconfigured = func(t T) sdk.Driver { return f.Unconfigured(t) }
+		}
+		return common
 	})
-	for _, group := range [][]trafficCheck{trafficState, trafficMemory, trafficRequests, trafficHold} {
+	for _, group := range [][]trafficCheck{
+		trafficState, trafficMemory, trafficInterrupted, trafficRequests, trafficStreams, trafficRemoval, trafficCounts,
+		trafficHold, trafficLimits, trafficBackend,
+	} {
 		for _, c := range group {
 			checks = append(checks, Check{c.name, c.promise, func(t T) {
 				r := &trafficRun{T: t, TrafficFixture: open(t)}
@@ -65,11 +76,7 @@ type trafficRun struct {
 
 func (c *trafficRun) has(capability sdk.Capability) bool {
 	c.Helper()
-	d, err := c.Driver.Describe(c.Context())
-	if err != nil {
-		c.Fatalf("Describe: %v", err)
-	}
-	return slices.Contains(d.Capabilities, capability)
+	return slices.Contains(describe(c.Context(), c, c.Driver).Capabilities, capability)
 }
 
 // route is a fresh HTTP route without pools; it is removed after the check.
@@ -80,7 +87,7 @@ func (c *trafficRun) route() sdk.Route {
 		Drain: time.Second, Config: c.Config,
 	}
 	c.atEnd(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), c.patience())
 		defer cancel()
 		if err := c.Driver.Remove(ctx, r.ID, 1<<40, 0); err != nil {
 			c.Errorf("Remove %s after the check: %v", r.ID, err)
@@ -118,7 +125,7 @@ func pool(revision, weight int, addresses ...string) sdk.Pool {
 
 func (c *trafficRun) apply(r sdk.Route) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	if err := c.Driver.Apply(ctx, r); err != nil {
 		c.Fatalf("Apply %s generation %d: %v", r.ID, r.Generation, err)
@@ -161,7 +168,7 @@ func shapeOf(o sdk.Observation) []shape {
 			out = append(out, shape{p.Revision, p.Weight, p.Preview, e.ID, e.Address})
 		}
 	}
-	return sorted(out)
+	return sortedShapes(out)
 }
 
 func shapeOfRoute(r sdk.Route) []shape {
@@ -171,10 +178,10 @@ func shapeOfRoute(r sdk.Route) []shape {
 			out = append(out, shape{p.Revision, p.Weight, p.Preview, e.ID, e.Address})
 		}
 	}
-	return sorted(out)
+	return sortedShapes(out)
 }
 
-func sorted(list []shape) []shape {
+func sortedShapes(list []shape) []shape {
 	slices.SortFunc(list, func(a, b shape) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.id, b.id)) })
 	return list
 }

@@ -64,7 +64,7 @@ var trafficMemory = []trafficCheck{
 		cancel()
 		ended := make(chan error, 1)
 		go func() { ended <- c.Driver.Apply(ctx, r) }()
-		awaitEnd(c, ended, "Apply")
+		awaitEnd(c, c.soon(), ended, "Apply")
 		if !c.Failed() {
 			c.apply(r)
 			c.inEffect(r)
@@ -75,13 +75,13 @@ var trafficMemory = []trafficCheck{
 func (c *trafficRun) needsReopen() {
 	c.Helper()
 	if c.Reopen == nil {
-		c.Skipf("the fixture has no Reopen")
+		c.Skipf("not run: the fixture has no Reopen")
 	}
 }
 
 func (c *trafficRun) remove(r sdk.Route, generation uint64) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.Context(), c.patience())
 	defer cancel()
 	if err := c.Driver.Remove(ctx, r.ID, generation, time.Second); err != nil {
 		c.Fatalf("Remove %s with generation %d: %v", r.ID, generation, err)

@@ -52,19 +52,42 @@ var trafficRequests = []trafficCheck{
 	{"switch/under-load", "I8: 50 switches under requests fail none and leave none behind", func(c *trafficRun) {
 		checkSwitches(c)
 	}},
-	{"switch/in-flight", "I5: requests in flight go on and are reported until they end", func(c *trafficRun) {
-		checkInFlight(c)
+	{"switch/new-requests-follow", "I8: when Apply has returned, every new request follows it, on new and on idle connections", func(c *trafficRun) {
+		backends := []*backend{startBackend(c, 1), startBackend(c, 2)}
+		r := next(c.route(), pool(1, 1, backends[0].address))
+		idle := c.client(r)
+		c.apply(r)
+		for n := range 12 {
+			idle.want(c, n%2+1)
+			revision := (n+1)%2 + 1
+			r = next(r, pool(revision, 1, backends[revision-1].address))
+			c.apply(r)
+			idle.want(c, revision)
+			c.client(r).want(c, revision)
+			if c.Failed() {
+				c.Fatalf("(after switch %d)", n+1)
+			}
+		}
 	}},
-	{"remove/refuses-new", "a removed route refuses new requests at once", func(c *trafficRun) {
-		b := startBackend(c, 1)
-		r := next(c.route(), pool(1, 1, b.address))
+	{"switch/weight-zero", "I5: requests in flight go on when their pool gets weight 0, and no new ones come", func(c *trafficRun) {
+		one, two := startBackend(c, 1), startBackend(c, 2)
+		r := next(c.route(), pool(1, 1, one.address))
 		cl := c.client(r)
 		c.apply(r)
-		cl.want(c, 1)
-		c.remove(r, r.Generation+1)
-		if status, body, err := cl.get(c.Context(), "/"); err == nil && status < 400 {
-			c.Errorf("GET after Remove: %d %q, want a refusal", status, body)
+		answers := c.slow(cl, one, 1)
+		r = next(r, pool(1, 0, one.address), pool(2, 1, two.address))
+		c.apply(r)
+		for range 5 {
+			cl.want(c, 2)
 		}
+		if e := c.endpoint(r, 0); e.InFlight != 1 || e.State == sdk.EndpointDraining {
+			c.Errorf("an endpoint with weight 0 and a request in flight is %+v, want one in flight and not draining", e)
+		}
+		close(one.release)
+		c.answered(answers, 1)
+	}},
+	{"switch/in-flight", "I5: requests in flight go on and are reported until they end", func(c *trafficRun) {
+		checkInFlight(c)
 	}},
 	{"observe/counts", "the data plane counts requests, errors and latency", func(c *trafficRun) {
 		b := startBackend(c, 1)
@@ -74,9 +97,10 @@ var trafficRequests = []trafficCheck{
 		for range 20 {
 			cl.want(c, 1)
 		}
-		e := c.observe(r.ID).Pools[0].Endpoints[0]
-		if e.Requests != 20 || e.Errors != 0 || e.InFlight != 0 || e.State != sdk.EndpointUp {
-			c.Errorf("after 20 requests the endpoint is %+v", e)
+		c.counts(r, 20, 0)
+		e := c.endpoint(r, 0)
+		if e.State != sdk.EndpointUp {
+			c.Errorf("after 20 good answers the endpoint is %q, want up", e.State)
 		}
 		if l := e.Latency; l.Count != 20 || l.P50 <= 0 || l.P50 > l.P99 || l.P99 > l.Max {
 			c.Errorf("after 20 requests the latency is %+v", l)
@@ -143,7 +167,7 @@ func checkSwitches(c *trafficRun) {
 		c.apply(r)
 		applied.Store(r.Generation)
 		target := sent.Load() + 8
-		eventually(c, patience, "requests between switches", func() bool {
+		eventually(c, c.patience(), "requests between switches", func() bool {
 			return sent.Load() >= target || len(failures) > 0
 		})
 	}
@@ -156,37 +180,75 @@ func checkSwitches(c *trafficRun) {
 	}
 }
 
-// checkInFlight switches away from an endpoint that is busy with a request.
+// checkInFlight switches away from an endpoint that is busy with three requests.
 func checkInFlight(c *trafficRun) {
+	const busy = 3
 	blue, green := startBackend(c, 1), startBackend(c, 2)
 	r := next(c.route(), pool(1, 1, blue.address))
-	r.Drain = patience
+	r.Drain = c.patience()
 	cl := c.client(r)
 	c.apply(r)
-	answer := make(chan string, 1)
-	go func() {
-		status, body, err := cl.get(c.Context(), "/slow")
-		answer <- fmt.Sprint(status, " ", body, " ", err)
-	}()
-	blue.await(c)
-	if e := c.observe(r.ID).Pools[0].Endpoints[0]; e.InFlight != 1 {
-		c.Errorf("with a request under way %d are in flight, want 1", e.InFlight)
+	answers := c.slow(cl, blue, busy)
+	if e := c.endpoint(r, 0); e.InFlight != busy {
+		c.Errorf("with %d requests under way %d are in flight", busy, e.InFlight)
 	}
 	r = next(r, pool(2, 1, green.address))
 	c.apply(r)
 	cl.want(c, 2)
-	o := c.observe(r.ID)
-	if len(o.Draining) != 1 || o.Draining[0].ID != "i-"+blue.address || o.Draining[0].InFlight != 1 || o.Draining[0].State != sdk.EndpointDraining {
-		c.Errorf("draining is %+v, want the old endpoint with one request", o.Draining)
-	}
-	close(blue.release)
-	select {
-	case got := <-answer:
-		if got != "200 revision 1 <nil>" {
-			c.Errorf("the request in flight got %q, want 200 from revision 1", got)
+	for left := busy; left > 0; left-- {
+		eventually(c, c.soon(), fmt.Sprintf("the old endpoint is draining with %d requests", left), func() bool {
+			return c.draining(r.ID, blue.address) == left || len(answers) > 0
+		})
+		if len(answers) > 0 {
+			c.Fatalf("a request in flight was ended by the switch: %s", <-answers)
 		}
-	case <-time.After(patience):
-		c.Fatalf("the request in flight got no answer within %s", patience)
+		blue.release <- struct{}{}
+		c.answered(answers, 1)
 	}
-	eventually(c, soon, "nothing is draining any more", func() bool { return len(c.observe(r.ID).Draining) == 0 })
+	eventually(c, c.soon(), "nothing is draining any more", func() bool { return len(c.observe(r.ID).Draining) == 0 })
+}
+
+// slow sends requests that the backend does not answer yet.
+func (c *trafficRun) slow(cl *client, b *backend, count int) <-chan string {
+	c.Helper()
+	answers := make(chan string, count)
+	for range count {
+		go func() {
+			status, body, err := cl.get(c.Context(), "/slow")
+			answers <- fmt.Sprint(status, " ", body, " ", err)
+		}()
+		b.await(c, c.patience())
+	}
+	return answers
+}
+
+// answered wants a request that was in flight to get the answer of the revision that it was sent to.
+func (c *trafficRun) answered(answers <-chan string, revision int) {
+	c.Helper()
+	select {
+	case got := <-answers:
+		if want := fmt.Sprintf("200 revision %d <nil>", revision); got != want {
+			c.Errorf("the request in flight got %q, want 200 from revision %d", got, revision)
+		}
+	case <-time.After(c.patience()):
+		c.Fatalf("the request in flight got no answer within %s", c.patience())
+	}
+}
+
+// draining is how many requests are in flight at an endpoint that has left the route.
+func (c *trafficRun) draining(route, address string) int {
+	c.Helper()
+	o, err := c.Driver.Observe(c.Context(), route)
+	if sdk.CodeOf(err) == sdk.CodeNotFound {
+		return 0
+	}
+	if err != nil {
+		c.Fatalf("Observe: %v", err)
+	}
+	for _, e := range o.Draining {
+		if e.ID == "i-"+address && e.State == sdk.EndpointDraining {
+			return e.InFlight
+		}
+	}
+	return 0
 }

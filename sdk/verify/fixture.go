@@ -11,11 +11,16 @@ import (
 func (v *verifier) compute(t sdktest.T) sdktest.ComputeFixture {
 	t.Helper()
 	target := v.newTarget(t)
-	open := opener[sdk.Compute](v, target, sdk.KindCompute)
+	p := &processes{v: v, target: target, kind: sdk.KindCompute}
 	f := sdktest.ComputeFixture{
-		Driver: open(t), Configure: target.request, Artifact: sdk.Artifact{Source: v.options.Artifact},
-		Config: v.options.Workload, Exits: v.options.Exits, Talks: v.options.Talks, Reopen: open,
-		Gone: sdk.Artifact{Source: v.options.Missing}, Mounts: v.options.Mounts,
+		Driver: opened[sdk.Compute](p)(t), Configure: target.request, Artifact: sdk.Artifact{Source: v.options.Artifact},
+		Config: v.options.Workload, Exits: v.options.Exits, Talks: v.options.Talks,
+		Reopen: opened[sdk.Compute](p), Unconfigured: launched[sdk.Compute](p), Crash: opened[sdk.Compute](p),
+		Gone: sdk.Artifact{Source: v.options.Missing}, Mounts: v.options.Mounts, Harness: p.harness(),
+		Other: func(t sdktest.T) (sdk.Compute, sdk.ConfigureRequest) {
+			other := v.newTarget(t)
+			return opened[sdk.Compute](&processes{v: v, target: other, kind: sdk.KindCompute})(t), other.request
+		},
 	}
 	for _, name := range v.options.Ports {
 		f.Ports = append(f.Ports, sdk.Port{Name: name})
@@ -27,9 +32,10 @@ func (v *verifier) compute(t sdktest.T) sdktest.ComputeFixture {
 func (v *verifier) traffic(t sdktest.T) sdktest.TrafficFixture {
 	t.Helper()
 	target := v.newTarget(t)
-	open := opener[sdk.Traffic](v, target, sdk.KindTraffic)
+	p := &processes{v: v, target: target, kind: sdk.KindTraffic}
 	return sdktest.TrafficFixture{
-		Driver: open(t), Configure: target.request, Config: v.options.Workload, DataPlane: v.options.DataPlane, Reopen: open,
+		Driver: opened[sdk.Traffic](p)(t), Configure: target.request, Config: v.options.Workload, DataPlane: v.options.DataPlane,
+		Reopen: opened[sdk.Traffic](p), Unconfigured: launched[sdk.Traffic](p), Crash: opened[sdk.Traffic](p), Harness: p.harness(),
 	}
 }
 
@@ -47,8 +53,9 @@ func (v *verifier) metrics(t sdktest.T) sdktest.MetricsFixture {
 	if window == 0 {
 		window = time.Minute
 	}
+	p := &processes{v: v, target: target, kind: sdk.KindMetrics}
 	return sdktest.MetricsFixture{
-		Driver: opener[sdk.Metrics](v, target, sdk.KindMetrics)(t), Configure: target.request,
+		Driver: opened[sdk.Metrics](p)(t), Configure: target.request, Unconfigured: launched[sdk.Metrics](p), Harness: p.harness(),
 		Query: sdk.Query{Text: v.options.Query, At: at, Window: window, Step: window / 10},
 		Empty: v.options.Empty, Invalid: v.options.Invalid,
 	}

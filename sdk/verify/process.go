@@ -2,8 +2,11 @@ package verify
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -76,23 +79,63 @@ func (p process) driver(t sdktest.T, kind sdk.Kind) sdk.Driver {
 	return d
 }
 
-// opener returns what gives a configured driver on one target. Called again, it kills the process before,
-// as a crash would, and launches another.
-func opener[D sdk.Driver](v *verifier, target *target, kind sdk.Kind) func(sdktest.T) D {
-	var last *launch.Process
+// processes are those of one target, one after the other.
+type processes struct {
+	v      *verifier
+	target *target
+	kind   sdk.Kind
+	last   *launch.Process
+}
+
+// next kills the process before, as a crash would, and launches another.
+func (p *processes) next(t sdktest.T) sdk.Driver {
+	t.Helper()
+	if p.last != nil {
+		now, cancel := context.WithCancel(context.Background())
+		cancel() // no grace: SIGKILL follows SIGTERM at once
+		if err := p.last.Stop(now); err != nil {
+			t.Fatalf("killing the driver: %v", err)
+		}
+	}
+	launched := p.v.launch(t, p.target)
+	p.last = launched.Process
+	return launched.driver(t, p.kind)
+}
+
+// harness is what can be done with any process.
+func (p *processes) harness() sdktest.Harness {
+	h := sdktest.Harness{Log: func(t sdktest.T) string {
+		data, err := os.ReadFile(filepath.Join(p.target.dir, "log"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("the driver's log: %v", err)
+		}
+		return string(data)
+	}}
+	if runtime.GOOS == "linux" {
+		h.Footprint = func(t sdktest.T) int {
+			n, err := sdktest.FootprintOf(p.last.State().PID)
+			if err != nil {
+				t.Fatalf("%v", err)
+			}
+			return n
+		}
+	}
+	return h
+}
+
+// launched gives the driver of a fresh process, opened one that is configured.
+func launched[D sdk.Driver](p *processes) func(sdktest.T) D {
 	return func(t sdktest.T) D {
 		t.Helper()
-		if last != nil {
-			now, cancel := context.WithCancel(context.Background())
-			cancel() // no grace: SIGKILL follows SIGTERM at once
-			if err := last.Stop(now); err != nil {
-				t.Fatalf("killing the driver: %v", err)
-			}
-		}
-		p := v.launch(t, target)
-		last = p.Process
-		d := p.driver(t, kind)
-		if err := d.Configure(t.Context(), target.request); err != nil {
+		return p.next(t).(D)
+	}
+}
+
+func opened[D sdk.Driver](p *processes) func(sdktest.T) D {
+	return func(t sdktest.T) D {
+		t.Helper()
+		d := p.next(t)
+		if err := d.Configure(t.Context(), p.target.request); err != nil {
 			t.Fatalf("Configure: %v", err)
 		}
 		return d.(D)

@@ -1,0 +1,90 @@
+package sdktest_test
+
+import (
+	"testing"
+
+	"github.com/instarhq/instar/sdk"
+	"github.com/instarhq/instar/sdk/sdktest"
+)
+
+// wrongTraffic are traffic drivers with one fault each, and the check that must find it.
+var wrongTraffic = []wrong{
+	// I7
+	{"accepts an older generation", "apply/older-generation"},
+	{"ignores an older generation", "apply/older-generation"},
+	{"calls a conflict internal", "apply/older-generation"},
+	{"applies the same generation again", "apply/same-generation"},
+	{"forgets generations at restart", "apply/older-generation-after-restart"},
+	{"remove forgets the generation", "remove/older-apply"},
+	{"accepts an older remove", "remove/older-generation"},
+	{"mixes generations", "apply/concurrent-generations"},
+	{"comes back with an older state", "backend/survives"},
+	{"comes back with an older state", "backend/survives-requests"},
+	{"accepts an older generation of the cluster", "configure/older-generation"},
+	{"forgets the generation of the cluster at restart", "configure/older-generation-after-restart"},
+	// I5
+	{"cuts requests in flight at a switch", "switch/in-flight"},
+	{"cuts requests in flight at a switch", "stream/websocket"},
+	{"cuts requests in flight at a switch", "stream/tcp"},
+	{"cuts requests in flight at remove", "remove/in-flight"},
+	{"does not report what is draining", "switch/in-flight"},
+	{"draining requests never end", "switch/in-flight"},
+	{"never ends what outlives the drain", "remove/drain-deadline"},
+	// I8
+	{"returns before requests follow", "switch/new-requests-follow"},
+	{"returns before requests follow", "switch/under-load"},
+	{"a held request fails over quickly", "hold/release"},
+	{"ignores the limit of a hold", "hold/limit"},
+	{"a hold never ends", "hold/timeout"},
+	{"keeps an answer until it is whole", "stream/parts"},
+	// What goes where.
+	{"apply is a step", "apply/whole-state"},
+	{"ignores weights", "switch/weights"},
+	{"passes the preview header on", "preview/header"},
+	{"preview is reachable when it is not set", "preview/header"},
+	{"the shortest path wins", "match/host-and-path"},
+	{"a removed route goes on", "remove/refuses-new"},
+	{"remove is not idempotent", "remove/idempotent"},
+	// What is said.
+	{"observes from memory", "observe/counts"},
+	{"observes from memory", "backend/lost"},
+	{"says yes without the data plane", "backend/lost"},
+	{"list misses routes", "list/complete-after-restart"},
+	{"does not count errors", "observe/errors"},
+	{"counters begin anew with every apply", "observe/counters-kept"},
+	{"a dead endpoint is up", "observe/down"},
+	{"healthy without its backend", "probe/lost-backend"},
+	{"gives no reason", "probe/lost-backend"},
+	{"probe blocks on cancel", "probe/at-once"},
+	{"blocks on cancel", "backend/slow"},
+	// What is refused.
+	{"accepts any route", "apply/invalid"},
+	{"accepts unknown attributes", "apply/unknown-attribute"},
+	{"accepts unknown attributes", "configure/unknown-attribute"},
+	{"accepts values of a wrong type", "apply/schema"},
+	{"accepts values of a wrong type", "configure/schema"},
+	{"names the wrong attribute", "apply/unknown-attribute"},
+	{"wrong code for a wrong configuration", "configure/unknown-attribute"},
+	{"promises an attribute that it does not know", "configure/schema"},
+	{"panics on empty input", "limits/empty"},
+	{"mangles unicode", "limits/ids"},
+	{"truncates at a limit", "apply/many-endpoints"},
+	// What is left, and what is told.
+	{"leaks files", "leaks/state-directory"},
+	{"leaks what the process holds", "leaks/process"},
+	{"repeats a secret in an error", "secrets/configure"},
+	{"repeats a secret in an error", "secrets/workload"},
+	{"logs what it is given", "secrets/workload"},
+	{"describes itself anew each time", "describe/complete"},
+	{"has a capability of another kind", "describe/complete"},
+	{"its secret has a default", "describe/complete"},
+}
+
+func TestWrongTrafficDrivers(t *testing.T) {
+	for _, w := range wrongTraffic {
+		t.Run(w.fault+": "+w.check, func(t *testing.T) {
+			t.Parallel()
+			w.mustFail(t, sdktest.TrafficChecks(soundTrafficFixture(w.fault, true, direct[sdk.Traffic])))
+		})
+	}
+}
