@@ -51,9 +51,12 @@ type ServicePlan struct {
 	Count    int      `json:"count"`
 	Digest   Digest   `json:"digest"` // of the revision it would be
 	Strategy Strategy `json:"strategy,omitempty"`
-	Diff     []Diff   `json:"diff,omitempty"`
-	Replaces []string `json:"replaces,omitempty"` // instances that will be replaced
-	Creates  int      `json:"creates"`            // instances that will be made
+	// MaxSurge and MaxUnavailable are those of a rolling rollout that it would begin.
+	MaxSurge       Bound    `json:"max_surge,omitempty"`
+	MaxUnavailable Bound    `json:"max_unavailable,omitempty"`
+	Diff           []Diff   `json:"diff,omitempty"`
+	Replaces       []string `json:"replaces,omitempty"` // instances that will be replaced
+	Creates        int      `json:"creates"`            // instances that will be made
 }
 
 // Diff is one changed attribute. Sensitive values are shown as "(sensitive)".

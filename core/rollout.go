@@ -2,6 +2,7 @@ package core
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -40,6 +41,23 @@ type Rollout struct {
 	Others []int `json:"others,omitempty"`
 	// History is every phase entered, oldest first.
 	History []PhaseEntry `json:"history,omitempty"`
+}
+
+// ServeToo are the revisions that get requests beside the service's active one while the rollout goes on, sorted.
+func (r *Rollout) ServeToo() []int {
+	var all []int
+	switch {
+	case r.Phase < RolloutSwitching:
+		all = slices.Clone(r.Others)
+	case r.Phase == RolloutSwitching && r.Rolling != nil:
+		all = append(slices.Clone(r.Others), r.From)
+	case r.Phase == RolloutRollingBack && r.SwitchedAt.IsZero():
+		all = slices.Clone(r.Others)
+	case r.Phase == RolloutRollingBack && r.Rolling != nil:
+		all = append(slices.Clone(r.Others), r.To)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // Rolling are the bounds of a rolling rollout, and how far it has come.

@@ -48,6 +48,10 @@ type Progress struct {
 	Confirmed []string `json:"confirmed,omitempty"`
 	Pending   []string `json:"pending,omitempty"`
 	Warm      int      `json:"warm,omitempty"` // instances of the old revision that are kept warm
+	// Replaced and Left are for a rolling rollout that has begun to switch: how many of the wanted instances of
+	// the new revision serve, and how many of older ones are still to be replaced.
+	Replaced int `json:"replaced,omitempty"`
+	Left     int `json:"left,omitempty"`
 	// BakeUntil and KeepUntil are when the phases of these names end; zero if they do not apply.
 	BakeUntil time.Time `json:"bake_until,omitzero"`
 	KeepUntil time.Time `json:"keep_until,omitzero"`
@@ -75,8 +79,8 @@ type Trouble struct {
 // ServiceView is a service with the state of its instances and its newest rollout.
 type ServiceView struct {
 	Service  Service      `json:"service"`
-	Running  int          `json:"running"` // instances of the active revision that run
-	Healthy  int          `json:"healthy"` // instances of the active revision that are healthy
+	Running  int          `json:"running"` // instances of the revisions that serve that run: the active one, rolling also what it replaces
+	Healthy  int          `json:"healthy"` // of those, how many are healthy
 	Routes   []RouteSpec  `json:"routes,omitempty"`
 	Rollout  *RolloutView `json:"rollout,omitempty"` // the newest, if any
 	Troubles []Trouble    `json:"troubles,omitempty"`

@@ -290,6 +290,9 @@ func (u *ui) printServicePlan(p *core.ServicePlan) {
 		u.printDiff(p.Diff)
 	}
 	switch {
+	case p.Creates > 0 && len(p.Replaces) > 0 && p.Strategy == core.StrategyRolling:
+		say(u.out, "    %s will be made, %d replaced step by step (max_surge %s, max_unavailable %s): %s\n",
+			instances(p.Creates), len(p.Replaces), p.MaxSurge, p.MaxUnavailable, some(p.Replaces))
 	case p.Creates > 0 && len(p.Replaces) > 0:
 		say(u.out, "    %s will be made, %d replaced after the switch: %s\n", instances(p.Creates), len(p.Replaces), some(p.Replaces))
 	case p.Creates > 0:

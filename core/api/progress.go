@@ -16,8 +16,10 @@ func (s *server) serviceView(v *state.View, svc core.Service) core.ServiceView {
 	if rev, ok := state.Revisions.Get(v, core.RevisionID(svc.Name, max(svc.Active, svc.Revision))); ok {
 		out.Routes = rev.Spec.Routes
 	}
+	newest, rolled := state.Rollouts.Get(v, core.RolloutID(svc.Name, svc.Rollouts))
+	serving := append(newest.ServeToo(), svc.Active)
 	for id, inst := range state.Instances.By(v, state.ByService, svc.Name) {
-		if inst.Revision != svc.Active || inst.Desired != core.DesiredRun {
+		if !slices.Contains(serving, inst.Revision) || inst.Desired != core.DesiredRun {
 			continue
 		}
 		status, ok := state.InstanceStatuses.Get(v, id)
@@ -30,11 +32,9 @@ func (s *server) serviceView(v *state.View, svc core.Service) core.ServiceView {
 			out.Troubles = append(out.Troubles, t)
 		}
 	}
-	if svc.Rollouts > 0 {
-		if r, ok := state.Rollouts.Get(v, core.RolloutID(svc.Name, svc.Rollouts)); ok {
-			view := s.rolloutView(v, r)
-			out.Rollout = &view
-		}
+	if rolled {
+		view := s.rolloutView(v, newest)
+		out.Rollout = &view
 	}
 	return out
 }
@@ -68,12 +68,14 @@ func (s *server) rolloutView(v *state.View, r core.Rollout) core.RolloutView {
 }
 
 func (s *server) countInstances(v *state.View, r core.Rollout, p *core.Progress) {
-	nodes := map[string]bool{}
+	nodes, older := map[string]bool{}, r.ServeToo()
 	fetches := map[core.NodeFetch]bool{}
 	for id, inst := range state.Instances.By(v, state.ByService, r.Service) {
 		status, _ := state.InstanceStatuses.Get(v, id)
 		switch {
-		case inst.Revision == r.From && inst.Desired == core.DesiredRun && status.Healthy:
+		case inst.Revision != r.To && inst.Desired == core.DesiredRun && slices.Contains(older, inst.Revision):
+			p.Left++
+		case inst.Revision == r.From && inst.Desired == core.DesiredRun && status.Healthy && r.Rolling == nil:
 			p.Warm++
 		case inst.Revision == r.To:
 			if inst.Desired == core.DesiredRun && status.Phase == core.InstanceRunning {
@@ -89,6 +91,9 @@ func (s *server) countInstances(v *state.View, r core.Rollout, p *core.Progress)
 				p.Troubles = append(p.Troubles, t)
 			}
 		}
+	}
+	if r.Rolling != nil && !r.SwitchedAt.IsZero() && !r.Phase.Over() {
+		p.Replaced = min(p.Healthy, p.Wanted)
 	}
 	for n := range nodes {
 		p.Nodes = append(p.Nodes, n)

@@ -72,6 +72,7 @@ func (o *Operations) planService(r state.Reader, d *core.Declared) (core.Service
 	}
 	sp.Diff = o.diff(old, &d.Spec)
 	sp.Replaces, sp.Creates = replaced(r, &svc, sp.To, d.Count)
+	sp.MaxSurge, sp.MaxUnavailable = d.Spec.Rollout.MaxSurge, d.Spec.Rollout.MaxUnavailable
 	return sp, nil
 }
 

@@ -47,7 +47,7 @@ func Begin(v View, start Start, now time.Time) (Change, error) {
 		if r.Phase < core.RolloutSwitching && r.From != 0 {
 			fromCount = r.FromCount
 		}
-		others = serveToo(r)
+		others = r.ServeToo()
 		s.Previous, s.KeepUntil = 0, time.Time{}
 	}
 	s.Count, s.Revision = start.Count, start.To

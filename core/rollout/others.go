@@ -30,24 +30,6 @@ func stepwise(r *core.Rollout) bool {
 	return r.Rolling != nil
 }
 
-// serveToo are the revisions that serve beside the active one while a rollout goes on, sorted.
-func serveToo(r *core.Rollout) []int {
-	var all []int
-	switch {
-	case r.Phase < core.RolloutSwitching:
-		all = slices.Clone(r.Others)
-	case r.Phase == core.RolloutSwitching && r.Rolling != nil:
-		all = append(slices.Clone(r.Others), r.From)
-	case r.Phase == core.RolloutRollingBack:
-		all = slices.Clone(r.Others)
-		if !r.SwitchedAt.IsZero() {
-			all = append(all, r.To)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 // goesOn notes the revisions that serve beside From when a rollout begins that supersedes r. If the one that it
 // goes to is among them it has been verified, and must not stop serving: it goes on step by step at once.
 func goesOn(c *Change, r *core.Rollout, others []int, now time.Time) bool {

@@ -1,14 +1,16 @@
 package telemetry
 
 import (
+	"slices"
+
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/state"
 )
 
 var (
 	serviceWanted   = gauge("instar_service_instances_wanted", "Instances of the active revision that are wanted. From the leader only.", "service")
-	serviceRunning  = gauge("instar_service_instances_running", "Instances of the active revision that run. From the leader only.", "service")
-	serviceHealthy  = gauge("instar_service_instances_healthy", "Instances of the active revision that are healthy. From the leader only.", "service")
+	serviceRunning  = gauge("instar_service_instances_running", "Instances of the revisions that serve that run. From the leader only.", "service")
+	serviceHealthy  = gauge("instar_service_instances_healthy", "Instances of the revisions that serve that are healthy. From the leader only.", "service")
 	serviceWarm     = gauge("instar_service_instances_warm", "Healthy instances of the revision that is kept for a way back. From the leader only.", "service")
 	serviceRevision = gauge("instar_service_active_revision", "Number of the revision that has the traffic. From the leader only.", "service")
 	serviceFailures = gauge("instar_service_consecutive_failures", "Waves of failing instances in a row, which hold back replacements. From the leader only.", "service")
@@ -27,7 +29,8 @@ var phases = []core.InstancePhase{
 // tally is what the instances of a service come to.
 type tally struct {
 	service                core.Service
-	other                  int // the revision that is kept warm
+	other                  int   // the revision that is kept warm
+	serving                []int // revisions that get requests beside the active one
 	running, healthy, warm int
 }
 
@@ -50,6 +53,7 @@ func (o out) services(view *state.View) {
 		}
 		o.put(rolloutPhase, 1, name, r.Phase.String())
 		o.moment(rolloutPhaseAt, r.PhaseAt, name)
+		t.serving = r.ServeToo()
 		if t.other == 0 && !r.Phase.Over() {
 			t.other = r.From
 		}
@@ -89,7 +93,7 @@ func (o out) instances(view *state.View, tallies map[string]*tally) {
 
 func (t *tally) add(revision int, status *core.InstanceStatus) {
 	switch {
-	case revision == t.service.Active:
+	case revision == t.service.Active, slices.Contains(t.serving, revision):
 		if status.Phase == core.InstanceRunning {
 			t.running++
 		}

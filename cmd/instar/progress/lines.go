@@ -39,6 +39,9 @@ func Lines(v *core.RolloutView, now time.Time, style table.Style) []string {
 	out := []string{table.Pad(style.Bold(title), 67) + style.Faint(clock(end.Sub(r.Started)))}
 	reached := lastStep(r)
 	for _, step := range steps {
+		if step == core.RolloutRetiring && r.Rolling != nil {
+			continue // nothing is left that could be kept
+		}
 		out = append(out, stepLine(v, step, reached, now, style))
 	}
 	if r.Phase == core.RolloutRollingBack || (r.Phase.Over() && !r.Phase.Good()) {
@@ -110,10 +113,16 @@ func stepDetail(v *core.RolloutView, step core.RolloutPhase, now time.Time) stri
 }
 
 func switched(r *core.Rollout, p *core.Progress) string {
+	if r.Rolling != nil && r.ConfirmedAt.IsZero() {
+		return replaced(p)
+	}
 	if !r.ConfirmedAt.IsZero() {
 		text := "confirmed"
 		if len(p.Confirmed) > 0 {
 			text += " by " + strings.Join(p.Confirmed, " ")
+		}
+		if r.Rolling != nil {
+			return fmt.Sprintf("%s after %s", text, r.ConfirmedAt.Sub(r.SwitchedAt).Round(time.Second))
 		}
 		return fmt.Sprintf("%s in %d ms", text, r.ConfirmedAt.Sub(r.SwitchedAt).Milliseconds())
 	}
@@ -123,13 +132,29 @@ func switched(r *core.Rollout, p *core.Progress) string {
 	return ""
 }
 
+// replaced is how far a rolling rollout has come.
+func replaced(p *core.Progress) string {
+	text := fmt.Sprintf("%d/%d replaced", p.Replaced, p.Wanted)
+	if p.Left > 0 {
+		text += fmt.Sprintf(", %d to go", p.Left)
+	}
+	return text
+}
+
 func baking(r *core.Rollout, p *core.Progress, now time.Time) string {
 	if p.BakeUntil.IsZero() || r.Phase != core.RolloutBaking {
 		return ""
 	}
 	total := p.BakeUntil.Sub(r.PhaseAt)
 	return columns(fmt.Sprintf("%s of %s", short(min(now.Sub(r.PhaseAt), total)), short(total)),
-		fmt.Sprintf("%d/%d healthy, %d warm", p.Healthy, p.Wanted, p.Warm))
+		fmt.Sprintf("%d/%d healthy%s", p.Healthy, p.Wanted, warm(r, p)))
+}
+
+func warm(r *core.Rollout, p *core.Progress) string {
+	if r.Rolling != nil {
+		return "" // nothing is kept
+	}
+	return fmt.Sprintf(", %d warm", p.Warm)
 }
 
 func retiring(r *core.Rollout, p *core.Progress) string {

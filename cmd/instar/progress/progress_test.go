@@ -36,10 +36,25 @@ func TestLines(t *testing.T) {
 	failed := rollout(core.RolloutFailed)
 	failed.Rollout.History = failed.Rollout.History[:2]
 	failed.Rollout.Failure = &core.Failure{Message: "nothing became healthy"}
+	rolling := rollout(core.RolloutSwitching)
+	rolling.Rollout.Rolling, rolling.Rollout.SwitchedAt = &core.Rolling{MaxSurge: "1"}, start
+	rolling.Progress.Wanted, rolling.Progress.Replaced, rolling.Progress.Left, rolling.Progress.Warm = 20, 7, 13, 0
+	rolled := rollout(core.RolloutSucceeded)
+	rolled.Rollout.Rolling, rolled.Rollout.SwitchedAt, rolled.Rollout.ConfirmedAt = rolling.Rollout.Rolling, start, start.Add(61*time.Second)
 	for name, c := range map[string]struct {
 		view core.RolloutView
 		want string
 	}{
+		"rolling": {rolling, `rollout shop/2                                                     00:33
+ ✔ provisioning   3/20 created          n1 n2
+ ✔ verifying      3/20 healthy          smoke 2/2
+ ● switching      shop → 2              7/20 replaced, 13 to go
+ ○ baking`},
+		"rolled": {rolled, `rollout shop/2                                                     00:33
+ ✔ provisioning   3/3 created           n1 n2
+ ✔ verifying      3/3 healthy           smoke 2/2
+ ✔ switching      shop → 2              confirmed by n1/local after 1m1s
+ ✔ baking`},
 		"baking": {baking, `rollout shop/2                                                     00:33
  ✔ provisioning   3/3 created           n1 n2
  ✔ verifying      3/3 healthy           smoke 2/2

@@ -103,6 +103,10 @@ func Line(v *core.RolloutView) string {
 	case core.RolloutVerifying:
 		text += fmt.Sprintf(" %d/%d healthy", p.Healthy, p.Wanted)
 	case core.RolloutSwitching:
+		if r.Rolling != nil {
+			text += " " + replaced(p)
+			break
+		}
 		text += fmt.Sprintf(" traffic to revision %d", r.To)
 	case core.RolloutBaking:
 		text += " " + switched(r, p)

@@ -68,10 +68,16 @@ func phase(r *core.Rollout, before *core.Rollout) (core.Severity, string) {
 	}
 	switch r.Phase {
 	case core.RolloutVerifying:
+		if r.Rolling != nil {
+			return notable, " is verifying: the first instances of revision " + number(r.To) + " run"
+		}
 		return notable, " is verifying: all instances of revision " + number(r.To) + " run"
 	case core.RolloutApproving:
 		return notable, " waits for an approval"
 	case core.RolloutSwitching:
+		if r.Rolling != nil {
+			return notable, " replaces the instances of revision " + number(r.From) + ", a few at a time"
+		}
 		return notable, " switches the traffic to revision " + number(r.To)
 	case core.RolloutBaking:
 		return notable, ": revision " + number(r.To) + " has the traffic and is watched"
