@@ -1,13 +1,10 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -16,74 +13,11 @@ import (
 	"github.com/instarhq/instar/e2e/node"
 )
 
-// scriptDriver builds the example driver in JavaScript as a vendor would: outside of the repository, with
-// nothing of instar's but the .proto files. It is built once for all tests.
-var scriptDriver = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp(filepath.Dir(built.bin), "script-driver-")
-	if err != nil {
-		return "", err
-	}
-	source := filepath.Join(built.repository, "examples", "driver-compute-script")
-	for _, command := range []string{
-		"cp -rL " + source + "/. . && rm -rf node_modules dist", // -L: proto is a link
-		"npm ci",
-		"npm test",
-		"npm run build",
-	} {
-		cmd := exec.Command("sh", "-c", command)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%s in %s: %w\n%s", command, dir, err, out)
-		}
-	}
-	return filepath.Join(dir, "dist", "instar-compute-script"), nil
-})
-
-func buildScriptDriver(t *testing.T) (binary, app string) {
-	t.Helper()
-	binary, err := scriptDriver()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return binary, filepath.Join(filepath.Dir(binary), "..", "test", "app.mjs")
-}
-
-// TestScriptDriverConforms: a driver in another language than Go passes every check, and skips none.
-func TestScriptDriverConforms(t *testing.T) {
-	t.Parallel()
-	binary, app := buildScriptDriver(t)
-	cmd := exec.Command(filepath.Join(built.bin, "instar"), "driver", "verify", "-o", "json", "-artifact", app, "-missing", app+".not",
-		"-port", "http", "-mounts", "-exits", `{"args": ["exit"]}`, "-talks", `{"args": ["talk"]}`, binary)
-	out, err := cmd.Output()
-	var report struct {
-		Driver  string `json:"driver"`
-		Results []struct {
-			Name   string `json:"name"`
-			Status string `json:"status"`
-			Detail string `json:"detail"`
-		} `json:"results"`
-	}
-	if parseErr := json.Unmarshal(out, &report); parseErr != nil {
-		t.Fatalf("driver verify: %v, %v\n%s", err, parseErr, out)
-	}
-	if report.Driver != "script" || len(report.Results) < 50 {
-		t.Errorf("the report is about %q and has %d checks", report.Driver, len(report.Results))
-	}
-	for _, r := range report.Results {
-		if r.Status != "pass" {
-			t.Errorf("%s: %s\n%s", r.Name, r.Status, r.Detail)
-		}
-	}
-	if err != nil {
-		t.Errorf("driver verify: %v", err)
-	}
-}
-
-// TestScriptDriver: a driver in another language than Go runs a service. Its instances outlive the daemon and
+// TestScriptDriver: a driver in another language than Go passes every check, and runs a service. Its instances outlive the daemon and
 // the driver itself, both of which find them again.
 func TestScriptDriver(t *testing.T) {
 	t.Parallel()
-	binary, app := buildScriptDriver(t)
+	binary, app := scriptDriver(t)
 	config := filepath.Join(t.TempDir(), "instard.hcl")
 	if err := os.WriteFile(config, []byte(fmt.Sprintf(scriptConfig, filepath.Dir(binary))), 0o600); err != nil {
 		t.Fatal(err)
