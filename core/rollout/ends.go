@@ -106,6 +106,15 @@ func (p *planner) goesBack(r *core.Rollout) bool {
 	return p.enter(r, core.RolloutRollingBack, why.Message)
 }
 
+// whyStay says why a rollback that has not switched yet cannot: what was warm has died, all of it, and what it would
+// leave is well. The route would send to nobody. nil: it can.
+func (p *planner) whyStay(r *core.Rollout) *core.Failure {
+	if r.Phase != core.RolloutSwitching || p.service.Count == 0 || p.tally(r.To).healthy() > 0 || p.tally(r.From).healthy() == 0 {
+		return nil
+	}
+	return &core.Failure{Message: fmt.Sprintf("no instance of revision %d is healthy any more%s", r.To, p.trouble(r.To))}
+}
+
 func (p *planner) whyBack(r *core.Rollout) *core.Failure {
 	if r.AbortAsked != "" {
 		if r.Failure != nil && r.Failure.Message == r.AbortAsked {
@@ -114,7 +123,7 @@ func (p *planner) whyBack(r *core.Rollout) *core.Failure {
 		return &core.Failure{Message: r.AbortAsked}
 	}
 	if r.Kind == core.RolloutRollback {
-		return nil
+		return p.whyStay(r)
 	}
 	if stepwise(r) && r.Phase == core.RolloutSwitching {
 		return p.whyStop(r)
