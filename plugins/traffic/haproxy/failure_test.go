@@ -256,6 +256,33 @@ func TestDeadGreen(t *testing.T) {
 	wantText(t, r, "blue")
 }
 
+// TestJustDeadGreen: HAProxy has not even noticed yet that the revision has died.
+func TestJustDeadGreen(t *testing.T) {
+	t.Parallel()
+	b := startBalancer(t)
+	blue, _ := b.serveText("blue")
+	green, kill := b.serveText("green")
+	half, _ := b.serveText("half")
+	d := b.driver("check_interval", "3s")
+	r := next(b.route("web"), pool(1, 1, blue), pool(2, 0, green), pool(3, 0, green, half))
+	apply(t, d, r)
+	kill()
+	wantCode(t, d.Apply(t.Context(), next(r, pool(1, 0, blue), pool(2, 1, green), r.Pools[2])), sdk.CodeConflict, "revision 2", green)
+	for range 20 {
+		wantText(t, r, "blue")
+	}
+	// With one of two instances alive it is switched, and nobody waits for the other one.
+	r.Generation++
+	r = next(r, pool(3, 1, green, half))
+	apply(t, d, r)
+	if e := observe(t, d, "web").Pools[0].Endpoints; e[0].State != sdk.EndpointDown || e[1].State != sdk.EndpointUp {
+		t.Errorf("HAProxy has the dead instance as %s and the other as %s", e[0].State, e[1].State)
+	}
+	for range 20 {
+		wantText(t, r, "half")
+	}
+}
+
 // TestFailedReload: a configuration that HAProxy finds sound and cannot start with leaves all as it was.
 func TestFailedReload(t *testing.T) {
 	t.Parallel()

@@ -193,6 +193,9 @@ func (p plane) gate(ctx context.Context, before, after *layout.Route) error {
 	if !works(before, rows) {
 		return nil
 	}
+	if err := p.refresh(ctx, before, after, rows); err != nil {
+		return unavailable(err)
+	}
 	for _, pool := range after.Spec.Pools {
 		if pool.Weight == 0 || len(pool.Endpoints) == 0 || alive(after, pool.Revision, rows) {
 			continue

@@ -217,7 +217,10 @@ func (w *writer) backend(r *Route, index int) {
 	}
 	// Checks of thousands of servers must not become the load.
 	interval := milliseconds(max(w.settings.CheckInterval, time.Duration(len(b.Slots))*time.Millisecond))
-	w.line("    default-server check inter %dms fastinter %dms downinter %dms rise 1 fall 2", interval, max(interval/4, 1), interval)
+	// Ports that Docker publishes refuse connections for some 200 ms while dockerd starts, all of them at the same time.
+	// Servers that were down after that would stay so until their next check, so it takes longer: four checks in a
+	// row, three quarters of an interval.
+	w.line("    default-server check inter %dms fastinter %dms downinter %dms rise 1 fall 4", interval, max(interval/4, 1), interval)
 	for j := range b.Slots {
 		w.server(SlotName(j), &b.Slots[j])
 	}
