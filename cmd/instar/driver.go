@@ -13,15 +13,29 @@ import (
 )
 
 func (u *ui) driverCommand() *cli.Command {
-	return &cli.Command{Name: "driver", Usage: "drivers: list, show, docs, verify", Subcommands: []*cli.Command{
-		{Name: "list", Aliases: []string{"ls"}, Usage: "every driver that a node has", Description: "Example:\n  instar driver list", Action: u.driverList},
+	return &cli.Command{Name: "driver", Usage: "drivers: list, show, docs, and to make, verify and install one", Subcommands: []*cli.Command{
+		u.driverListCommand(),
 		{Name: "show", Usage: "one driver with its targets", ArgsUsage: "NAME", Description: "Example:\n  instar driver show process", Action: u.driverShow},
 		{Name: "docs", Usage: "what a driver's blocks may contain", ArgsUsage: "NAME", Description: "Example:\n  instar driver docs process", Action: u.driverDocs},
-		u.driverVerifyCommand(),
+		u.driverNewCommand(), u.driverVerifyCommand(), u.driverInstallCommand(), u.driverRemoveCommand(),
 	}}
 }
 
+func (u *ui) driverListCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Aliases: []string{"ls"}, Usage: "every driver that a node has, or with -installed what this machine has",
+		Description: "With -installed it reads the lock file and the driver directories of this machine's node, with or without a\n" +
+			"daemon: whether each file still is the one that was accepted, and who uses it.\n\n" +
+			"Example:\n  instar driver list\n  instar driver list -installed -o json",
+		Flags:  append([]cli.Flag{&cli.BoolFlag{Name: "installed", Usage: "the binaries of this machine, with the lock file"}}, machineFlags()...),
+		Action: u.driverList,
+	}
+}
+
 func (u *ui) driverList(c *cli.Context) error {
+	if c.Bool("installed") {
+		return u.driverListInstalled(c)
+	}
 	api, err := connect(c)
 	if err != nil {
 		return err

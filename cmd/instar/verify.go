@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -22,7 +23,8 @@ func (u *ui) driverVerifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "run the conformance suite against a driver's binary", ArgsUsage: "BINARY",
 		Description: "Launches the binary as instard would, in any language it may be written; needs no daemon. Exit code 1 if a\n" +
-			"check fails. Checks that need something that no flag gives are skipped, and say what they need.\n\n" +
+			"check fails. Checks that need something that no flag gives are skipped, and say what they need. The names of\n" +
+			"the checks stay: a baseline, or a report of last year, can be compared by them.\n\n" +
 			"Example:\n  instar driver verify ./instar-compute-process -artifact ./app.tar.gz -workload '{\"command\":[\"./app\"]}' -port http\n" +
 			"  instar driver verify ./instar-traffic-proxy -data-plane -junit report.xml",
 		Flags: []cli.Flag{
@@ -38,7 +40,11 @@ func (u *ui) driverVerifyCommand() *cli.Command {
 			&cli.StringFlag{Name: "query", Usage: "metrics: a query that has data"},
 			&cli.StringFlag{Name: "empty-query", Usage: "metrics: a query without data"},
 			&cli.StringFlag{Name: "invalid-query", Usage: "metrics: a query that the backend refuses"},
-			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to this file as well"},
+			&cli.TimestampFlag{Name: "at", Layout: time.RFC3339, Usage: "metrics: the end of the window, as in 2026-11-23T05:00:00Z (default: now)"},
+			&cli.DurationFlag{Name: "window", Usage: "metrics: how long the window is", Value: time.Minute},
+			&cli.StringFlag{Name: "run", Usage: "run only the checks whose name matches this `REGEXP`, as in '^create/'"},
+			&cli.DurationFlag{Name: "start-timeout", Usage: "how long the binary may take to begin to serve", Value: 10 * time.Second},
+			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to this `FILE` as well"},
 		},
 		Action: u.driverVerify,
 	}
@@ -85,13 +91,11 @@ func (u *ui) printVerification(report *verify.Report) error {
 			}
 		}
 	}
-	passed, failed, skipped := report.Count()
 	verdict := u.style.Good("VERIFIED")
-	if failed > 0 {
+	if !report.OK() {
 		verdict = u.style.Bad("NOT VERIFIED")
 	}
-	_, err := fmt.Fprintf(u.out, "%s %s driver %q %s: %d passed, %d failed, %d skipped\n",
-		verdict, report.Kind, report.Driver, report.Version, passed, failed, skipped)
+	_, err := fmt.Fprintf(u.out, "%s %s: %s\n", verdict, table.Clean(report.Subject()), report.Summary())
 	return err
 }
 
@@ -109,6 +113,17 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 	o := verify.Options{
 		Artifact: c.String("artifact"), Missing: c.String("missing"), Ports: c.StringSlice("port"), Mounts: c.Bool("mounts"),
 		DataPlane: c.Bool("data-plane"), Query: c.String("query"), Empty: c.String("empty-query"), Invalid: c.String("invalid-query"),
+	}
+	o.Window, o.StartTimeout = c.Duration("window"), c.Duration("start-timeout")
+	if at := c.Timestamp("at"); at != nil {
+		o.At = *at
+	}
+	if text := c.String("run"); text != "" {
+		only, err := regexp.Compile(text)
+		if err != nil {
+			return o, usage("-run: %v", err)
+		}
+		o.Only = only
 	}
 	if path, err := filepath.Abs(o.Artifact); err == nil && o.Artifact != "" {
 		if _, err := os.Stat(path); err == nil {

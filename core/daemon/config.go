@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 	"github.com/instarhq/instar/core/telemetry"
 )
 
@@ -23,7 +24,7 @@ type Config struct {
 	Cluster    string            // name of a new cluster; default "dev"
 	Labels     map[string]string // published for placement
 	Version    string            // of instard
-	PluginDirs []string          // searched before the directory of the own binary
+	PluginDirs []string          // searched before DataDir/plugins and the directory of the own binary
 	AutoLock   bool              // accept driver binaries at first sight
 	Socket     string            // of the API; default DataDir/instar.sock
 	Listen     string            // of the API over TCP, loopback only; empty: none
@@ -91,8 +92,9 @@ func (c *Config) complete() error {
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
 	}
+	c.PluginDirs = append(slices.Clone(c.PluginDirs), filepath.Join(dir, lockfile.PluginDir))
 	if c.bundled = ownDir(); c.bundled != "" {
-		c.PluginDirs = append(slices.Clone(c.PluginDirs), c.bundled)
+		c.PluginDirs = append(c.PluginDirs, c.bundled)
 	}
 	if c.Metrics != "" {
 		if _, _, err := net.SplitHostPort(c.Metrics); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/audit"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 )
 
 // What is in a data directory:
@@ -23,7 +24,9 @@ import (
 //	node.json      what Teardown needs to know if nothing else can be read
 //	signer.key     the key that signs checkpoints of the audit log, and its public half, signer.pub
 //	drivers.json   the driver binaries that may be launched: those beside instard, and those that
-//	               instard lock has accepted (-dev accepts new ones by itself)
+//	               instard lock and instar driver install have accepted (-dev accepts new ones by itself);
+//	               drivers.json.guard is held while it is changed
+//	plugins/       where instar driver install puts binaries, if the configuration has no plugin_dirs
 //	artifacts/     of a restored snapshot, until this node's drivers have them
 //	drivers/       the driver host's: a directory for every target
 //	store/         raftstore's: state, log
@@ -103,7 +106,7 @@ type targetRecord struct {
 
 const (
 	nodeRecordFile = "node.json"
-	lockFile       = "drivers.json"
+	lockFile       = lockfile.Name
 )
 
 func (d *dataDir) writeRecord(r *nodeRecord) error {

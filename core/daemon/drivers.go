@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 )
 
 // firstAttempt is how long the start waits for the drivers' descriptions, and then for the targets to
@@ -20,8 +22,12 @@ import (
 // keep the API away.
 const firstAttempt = 3 * time.Second
 
-// rediscoverEvery is how often the plugin directories are looked at again.
-const rediscoverEvery = time.Minute
+// How often the plugin directories are looked at again: soon if something was installed or removed, and now and then
+// anyhow, for binaries that were written into or that did not answer.
+const (
+	rediscoverEvery = time.Minute
+	lookEvery       = 2 * time.Second
+)
 
 // startDrivers looks for drivers and brings the targets up, re-attaching to processes that run.
 func (d *Daemon) startDrivers(ctx context.Context) (err error) {
@@ -64,18 +70,36 @@ func (d *Daemon) keepDrivers(ctx context.Context) error {
 	if err := d.host.EndOthers(ctx); err != nil {
 		d.log.Warn("cannot end a driver whose target is configured no more", "error", err)
 	}
-	tick := time.NewTicker(rediscoverEvery)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	last, seen := time.Now(), d.installed()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
+		now := d.installed()
+		if slices.EqualFunc(now, seen, time.Time.Equal) && time.Since(last) < rediscoverEvery {
+			continue
+		}
+		last, seen = time.Now(), now
 		if _, problems := d.host.Discover(ctx); len(problems) > 0 {
 			d.log.Debug("some drivers cannot be used", "problems", len(problems), "path", problems[0].Path, "error", problems[0].Err)
 		}
 	}
+}
+
+// installed tells when the lock file and the plugin directories were changed; zero for one that is not there.
+func (d *Daemon) installed() []time.Time {
+	paths := append([]string{d.dir.file(lockFile)}, d.cfg.PluginDirs...)
+	changed := make([]time.Time, len(paths))
+	for n, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			changed[n] = info.ModTime()
+		}
+	}
+	return changed
 }
 
 // trustBundled accepts the driver binaries beside instard's own as they are: they come with it, and
@@ -88,7 +112,7 @@ func (d *Daemon) trustBundled() error {
 	if err != nil {
 		return fmt.Errorf("look for bundled drivers: %w", err)
 	}
-	lock := driverhost.OpenLockFile(d.dir.file(lockFile))
+	lock := lockfile.Open(d.dir.file(lockFile))
 	for _, binary := range binaries {
 		if d.shadowed(filepath.Base(binary)) {
 			continue

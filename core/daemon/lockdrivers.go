@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/instarhq/instar/core"
-	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 )
 
 // LockDriver accepts a driver binary, as it is now, for a data directory, and returns its digest. A
@@ -19,5 +19,5 @@ func LockDriver(dataDir, binary string) (core.Digest, error) {
 	if err != nil {
 		return "", fmt.Errorf("driver %s: %w", binary, err)
 	}
-	return driverhost.OpenLockFile(filepath.Join(dataDir, lockFile)).Lock(path)
+	return lockfile.Open(filepath.Join(dataDir, lockFile)).Lock(path)
 }

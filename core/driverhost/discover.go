@@ -155,11 +155,11 @@ func (h *Host) accepted(kind core.DriverKind, driver string) (image, error) {
 		return image{}, err
 	}
 	if h.cfg.AutoLock {
-		if err := h.lock.lockNew(img.path, img.digest); err != nil {
+		if err := h.lock.LockNew(img.path, img.digest); err != nil {
 			return image{}, err
 		}
 	}
-	return img, h.lock.check(img.path, img.digest)
+	return img, h.lock.Check(img.path, img.digest)
 }
 
 // describe returns the description of a binary from the cache, or launches it once to ask.

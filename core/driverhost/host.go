@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 	"github.com/instarhq/instar/sdk"
 )
 
@@ -46,7 +47,7 @@ type Host struct {
 	cfg     Config
 	log     hclog.Logger
 	timing  timing
-	lock    *LockFile
+	lock    *lockfile.File
 	images  *images
 	sockets string   // directory for sockets, short enough
 	guard   *os.File // held while this Host lives: two would fight over the processes
@@ -88,7 +89,7 @@ func New(cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{
-		cfg: cfg, log: cfg.Logger.Named("drivers"), timing: cfg.timing, lock: OpenLockFile(cfg.LockFile), images: newImages(),
+		cfg: cfg, log: cfg.Logger.Named("drivers"), timing: cfg.timing, lock: lockfile.Open(cfg.LockFile), images: newImages(),
 		sockets: sockets, guard: guard,
 		targets: map[targetKey]*target{}, changed: make(chan struct{}, 1), subscribers: map[chan struct{}]struct{}{},
 	}

@@ -1,10 +1,7 @@
 package driverhost
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -12,6 +9,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/core"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 )
 
 // image is a driver binary as it was when it was hashed.
@@ -56,7 +54,7 @@ func (c *images) read(path string) (image, error) {
 	if known.stamp.same(now) {
 		return known, nil
 	}
-	digest, err := digestFile(path)
+	digest, err := lockfile.Digest(path)
 	if err != nil {
 		return image{}, err
 	}
@@ -79,17 +77,4 @@ func (i image) runs(pid int) error {
 		return fmt.Errorf("%s was replaced while it was being launched", i.path)
 	}
 	return nil
-}
-
-func digestFile(path string) (core.Digest, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }() // read only
-	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", fmt.Errorf("digest of %s: %w", path, err)
-	}
-	return core.Digest("sha256:" + hex.EncodeToString(hash.Sum(nil))), nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 )
 
 func TestLockFile(t *testing.T) {
@@ -23,7 +24,7 @@ func TestLockFile(t *testing.T) {
 		}
 	}
 	write("one")
-	lock := driverhost.OpenLockFile(filepath.Join(dir, "lock.json"))
+	lock := lockfile.Open(filepath.Join(dir, "lock.json"))
 	if _, err := lock.Verify(binary); core.CodeOf(err) != core.CodeDenied || !strings.Contains(err.Error(), "not in the lock file") {
 		t.Errorf("unknown binary: %v", err)
 	}
@@ -90,7 +91,7 @@ func TestWithoutAutoLockNothingIsLaunched(t *testing.T) {
 	binary := filepath.Join(cfg.PluginDirs[0], "instar-compute-good")
 	want := fmt.Sprintf("instard lock -data-dir %s %s", filepath.Dir(cfg.LockFile), binary)
 	eventually(t, 30*time.Second, "a reason that says what to do", func() bool { return strings.Contains(h.Targets()[0].Reason, want) })
-	if _, err := driverhost.OpenLockFile(cfg.LockFile).Lock(binary); err != nil {
+	if _, err := lockfile.Open(cfg.LockFile).Lock(binary); err != nil {
 		t.Fatal(err)
 	}
 	healthy(t, h)

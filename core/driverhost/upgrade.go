@@ -44,7 +44,7 @@ func (t *target) upgraded(ctx context.Context, s *session) *session {
 // replace brings a new process up beside the old one, lets it take over, and ends the old one. The record
 // names both in between, so that a daemon that dies here finds the one that has taken over.
 func (t *target) replace(ctx context.Context, old *session, img image) (*session, error) {
-	if err := t.host.lock.check(img.path, img.digest); err != nil {
+	if err := t.host.lock.Check(img.path, img.digest); err != nil {
 		return nil, err
 	}
 	next, err := t.launchImage(ctx, img)

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/instarhq/instar/core/driverhost"
+	"github.com/instarhq/instar/core/driverhost/lockfile"
 	"github.com/instarhq/instar/sdk"
 )
 
@@ -40,7 +41,7 @@ func TestChangedBinaryTakesOver(t *testing.T) {
 			waiting = false
 		}
 	}
-	if _, err := driverhost.OpenLockFile(cfg.LockFile).Lock(binary); err != nil {
+	if _, err := lockfile.Open(cfg.LockFile).Lock(binary); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 60*time.Second, "another process", func() bool { return pid(t, cfg) != old })
@@ -219,7 +220,7 @@ func TestDriversFollowWhatRuns(t *testing.T) {
 
 	news, stop := h.Subscribe()
 	defer stop()
-	digest, err := driverhost.OpenLockFile(cfg.LockFile).Lock(binary)
+	digest, err := lockfile.Open(cfg.LockFile).Lock(binary)
 	if err != nil {
 		t.Fatal(err)
 	}

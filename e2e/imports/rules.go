@@ -74,6 +74,8 @@ var Rules = []Rule{
 			root + "/core", root + "/core/api/client", root + "/core/spec", root + "/core/audit", root + "/core/audit/...",
 			root + "/core/snapshot/container", // files are inspected and verified offline, as exports of the log are
 			root + "/cmd/instar/...",
+			// driver install and remove work on this machine, with or without a daemon.
+			root + "/core/driverhost/lockfile", root + "/core/daemon/nodeconfig",
 			// driver verify runs the conformance suites on a vendor's binary, without any daemon.
 			root + "/sdk/...", root + "/sdk",
 		},

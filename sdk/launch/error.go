@@ -1,11 +1,13 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/instarhq/instar/sdk/wire"
@@ -36,6 +38,32 @@ func (e *StartError) Error() string {
 
 // Unwrap returns the cause.
 func (e *StartError) Unwrap() error { return e.Err }
+
+// plain says in the words of this package what go-plugin says of a handshake that did not come to be.
+func plain(err error, limit time.Duration) error {
+	text := err.Error()
+	rest, garbled := strings.CutPrefix(text, "Unrecognized remote plugin message: ")
+	line, _, _ := strings.Cut(rest, "\n")
+	switch {
+	case strings.HasPrefix(text, "timeout while waiting for plugin to start"):
+		return fmt.Errorf("timeout: it did not say within %s where it listens", limit)
+	case strings.HasPrefix(text, "plugin exited before we could connect"), garbled && strings.TrimSpace(line) == "":
+		return errors.New("it ended before it said where it listens")
+	case garbled:
+		return fmt.Errorf("it wrote %q to standard output, which is no handshake of a driver", clipped(strings.TrimSpace(line)))
+	}
+	return err
+}
+
+// maxQuote bounds how much of what is no handshake is quoted.
+const maxQuote = 200
+
+func clipped(text string) string {
+	if len(text) <= maxQuote {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxQuote], "") + "…"
+}
 
 func logSize(path string) int64 {
 	info, err := os.Stat(path)

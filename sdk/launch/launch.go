@@ -95,7 +95,7 @@ func start(ctx context.Context, o Options, child *child) (*Process, error) {
 	client := plugin.NewClient(config)
 	addr, err := handshake(ctx, client)
 	if err != nil {
-		return nil, err
+		return nil, plain(err, o.Timeout)
 	}
 	unix, ok := addr.(*net.UnixAddr)
 	if !ok {

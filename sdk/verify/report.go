@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/instarhq/instar/sdk"
@@ -47,26 +46,37 @@ func (r *Report) Count() (passed, failed, skipped int) {
 
 // Table writes one line for each check, with the details of those that did not pass, and a summary.
 func (r *Report) Table(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "CHECK\tRESULT\tTIME")
+	width := len("CHECK")
 	for _, result := range r.Results {
-		fmt.Fprintf(tw, "%s\t%s\t%s\n", result.Name, result.Status, result.Took.Round(time.Millisecond))
+		width = max(width, len(result.Name))
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%-*s  RESULT  TIME\n", width, "CHECK")
+	for _, result := range r.Results {
+		fmt.Fprintf(&out, "%-*s  %-6s  %s\n", width, result.Name, result.Status, result.Took.Round(time.Millisecond))
 		if result.Status != sdktest.Passed {
 			for line := range strings.SplitSeq(result.Detail, "\n") {
-				fmt.Fprintf(tw, "  | %s\t\t\n", line)
+				fmt.Fprintf(&out, "  | %s\n", line)
 			}
 		}
 	}
-	if err := tw.Flush(); err != nil {
-		return err
-	}
-	passed, failed, skipped := r.Count()
-	name := r.Binary
-	if r.Driver != "" {
-		name = fmt.Sprintf("%s driver %q %s", r.Kind, r.Driver, r.Version)
-	}
-	_, err := fmt.Fprintf(w, "\n%s: %d passed, %d failed, %d skipped in %s\n", name, passed, failed, skipped, r.Took.Round(time.Millisecond))
+	fmt.Fprintf(&out, "\n%s: %s\n", r.Subject(), r.Summary())
+	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// Subject names what was verified: the driver, or the binary if it did not say what it is.
+func (r *Report) Subject() string {
+	if r.Driver == "" && r.Kind == "" {
+		return r.Binary
+	}
+	return fmt.Sprintf("%s driver %q %s", r.Kind, r.Driver, r.Version)
+}
+
+// Summary counts the results, in words.
+func (r *Report) Summary() string {
+	passed, failed, skipped := r.Count()
+	return fmt.Sprintf("%d passed, %d failed, %d skipped in %s", passed, failed, skipped, r.Took.Round(time.Millisecond))
 }
 
 type junitSuite struct {
@@ -74,6 +84,7 @@ type junitSuite struct {
 	Name     string      `xml:"name,attr"`
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
+	Errors   int         `xml:"errors,attr"`
 	Skipped  int         `xml:"skipped,attr"`
 	Time     string      `xml:"time,attr"`
 	Stamp    string      `xml:"timestamp,attr"`
@@ -90,6 +101,7 @@ type junitCase struct {
 
 type junitMessage struct {
 	Message string `xml:"message,attr"`
+	Type    string `xml:"type,attr,omitempty"` // of a failure
 	Text    string `xml:",chardata"`
 }
 
@@ -104,12 +116,11 @@ func (r *Report) JUnit(w io.Writer) error {
 	for _, result := range r.Results {
 		c := junitCase{Class: class, Name: result.Name, Time: seconds(result.Took)}
 		first, _, _ := strings.Cut(result.Detail, "\n")
-		message := &junitMessage{Message: first, Text: result.Detail}
 		switch result.Status {
 		case sdktest.Failed:
-			c.Failure = message
+			c.Failure = &junitMessage{Message: printable(first), Type: "promise", Text: printable(result.Detail)}
 		case sdktest.Skipped:
-			c.Skipped = message
+			c.Skipped = &junitMessage{Message: printable(first)}
 		case sdktest.Passed:
 		}
 		suite.Cases = append(suite.Cases, c)
@@ -124,6 +135,16 @@ func (r *Report) JUnit(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// printable leaves out what XML cannot hold, and escapes of terminals in the output of a driver.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 && r != '\n' && r != '\t' {
+			return '\uFFFD'
+		}
+		return r
+	}, text)
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
