@@ -20,7 +20,9 @@ type refresher struct {
 
 	mu      sync.Mutex
 	pending map[string]bool // containers by the engine's id
-	resync  bool
+	reading map[string]bool // those that were taken last, to be read
+	resync  bool            // all are pending
+	whole   bool            // all were taken last
 }
 
 // known are the instances as they were published last, by the engine's id of their container.
@@ -48,9 +50,38 @@ func (r *refresher) hear(m events.Message) {
 		r.t.trace(m)
 	}
 	r.mu.Lock()
-	r.pending[id] = true
+	tells := r.tells(m, id)
+	if tells {
+		r.pending[id] = true
+	}
 	r.mu.Unlock()
-	r.poke()
+	if tells {
+		r.poke()
+	}
+}
+
+// tells reports whether a container has to be read because of an event. A container's life has eight of them, and reading
+// it costs the engine, so what says nothing new is left out: that it was made and has not been started; what somebody
+// else's container is connected to; and how an instance ends that is being destroyed, before it is gone.
+func (r *refresher) tells(m events.Message, id string) bool {
+	last, known := r.t.lastOf(id)
+	switch {
+	case m.Type == events.NetworkEventType && !known:
+		return r.pending[id] || r.reading[id] || r.resync || r.whole
+	case m.Action == events.ActionCreate:
+		return false
+	case m.Action == events.ActionDestroy, m.Action == events.ActionRemove: // the latter is Podman's
+		return true
+	}
+	return !known || !r.t.isBuried(last.ID)
+}
+
+// lastOf is an instance as it was published last.
+func (t *target) lastOf(container string) (sdk.Instance, bool) {
+	t.knownMu.Lock()
+	defer t.knownMu.Unlock()
+	i, ok := t.known[container]
+	return i, ok
 }
 
 func (r *refresher) poke() {
@@ -64,6 +95,7 @@ func (r *refresher) take() (ids []string, resync bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ids, resync = slices.Collect(maps.Keys(r.pending)), r.resync
+	r.reading, r.whole = r.pending, r.resync
 	r.pending, r.resync = map[string]bool{}, false
 	return ids, resync
 }
