@@ -251,6 +251,14 @@ func (c *computeRun) nothingHidden() {
 	}
 }
 
+// asked is an instance with the labels that its spec asks for.
+func asked(spec sdk.InstanceSpec) sdk.Instance {
+	return sdk.Instance{
+		ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service,
+		Revision: spec.Revision, RevisionDigest: spec.RevisionDigest,
+	}
+}
+
 func (c *computeRun) labels(what string, got, want sdk.Instance) {
 	c.Helper()
 	type labels struct {

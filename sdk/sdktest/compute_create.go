@@ -14,10 +14,7 @@ var computeCreate = []computeCheck{
 		spec := c.spec()
 		before := time.Now().Add(-time.Minute) // the backend's clock may be another machine's
 		i := c.create(spec)
-		c.labels("Create", i, sdk.Instance{
-			ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service,
-			Revision: spec.Revision, RevisionDigest: spec.RevisionDigest,
-		})
+		c.labels("Create", i, asked(spec))
 		if i.State != sdk.StateRunning {
 			c.Errorf("state is %q, want running; exit %+v", i.State, i.Exit)
 		}

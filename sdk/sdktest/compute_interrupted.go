@@ -48,7 +48,7 @@ var computeInterrupted = []computeCheck{
 			})
 			c.destroy(spec.ID)
 			c.nothingOf(spec.ID)
-			throughout(c, min(2*took, c.soon()), "the destroyed instance stays away", func() bool {
+			throughout(c, max(took, c.soon()/10), "the destroyed instance stays away", func() bool {
 				_, there := c.listed(spec.ID)
 				return !there
 			})

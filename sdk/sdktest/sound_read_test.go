@@ -1,0 +1,228 @@
+package sdktest_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/instarhq/instar/sdk"
+	"github.com/instarhq/instar/sdk/sdktest"
+)
+
+// Inspect implements sdk.Compute.
+func (d *soundCompute) Inspect(ctx context.Context, id string) (sdk.Instance, error) {
+	if err := d.call(ctx); err != nil {
+		if d.is("takes a lost backend for an empty one") {
+			return sdk.Instance{}, sdk.NotFound("there is no instance %s", id)
+		}
+		return sdk.Instance{}, err
+	}
+	t, ok := d.world.find(d.name(id))
+	if !ok {
+		if d.is("calls an unknown id internal") {
+			return sdk.Instance{}, errors.New("unknown id")
+		}
+		return sdk.Instance{}, sdk.NotFound("there is no instance %s", id)
+	}
+	return d.read(t), nil
+}
+
+// List implements sdk.Compute.
+func (d *soundCompute) List(ctx context.Context, cluster string) ([]sdk.Instance, error) {
+	if err := d.call(ctx); err != nil {
+		if d.is("takes a lost backend for an empty one") && sdk.CodeOf(err) == sdk.CodeUnavailable {
+			return nil, nil
+		}
+		return nil, err
+	}
+	if d.is("lists other clusters' instances") {
+		cluster = "*"
+	}
+	var list []sdk.Instance
+	for _, t := range d.world.of(cluster) {
+		d.mu.Lock()
+		mine := d.made[t.spec.ID] > 0
+		d.mu.Unlock()
+		switch {
+		case d.is("lists what it remembers") && !mine, d.is("lists running instances only") && t.spec.Generation != 5:
+			continue
+		}
+		list = append(list, d.read(t))
+	}
+	if d.is("list misses instances") && len(list) > 2 {
+		list = list[1:]
+	}
+	return list, nil
+}
+
+// Watch implements sdk.Compute.
+func (d *soundCompute) Watch(ctx context.Context, event func(sdk.Instance) error) error {
+	known := map[string]sdk.Instance{}
+	if d.is("watches late") {
+		for _, t := range d.world.of(d.cluster) {
+			known[t.spec.ID] = d.read(t)
+		}
+	}
+	if d.is("streams never end") {
+		ctx = context.WithoutCancel(ctx)
+	}
+	for {
+		next := d.world.next()
+		if err := d.call(ctx); err != nil {
+			if !d.is("takes a lost backend for an empty one") {
+				return err
+			}
+		}
+		if err := d.report(known, event); err != nil && !d.is("ignores callbacks' errors") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-next:
+		}
+	}
+}
+
+// report tells what has changed since it was told last.
+func (d *soundCompute) report(known map[string]sdk.Instance, event func(sdk.Instance) error) error {
+	there := map[string]bool{}
+	list := d.world.of(d.cluster)
+	d.world.mu.Lock()
+	lost := d.world.down
+	d.world.mu.Unlock()
+	if lost {
+		list = nil // only for a driver that takes a lost backend for an empty one
+	}
+	for _, t := range list {
+		i := d.read(t)
+		there[i.ID] = true
+		if before, ok := known[i.ID]; ok && before.State == i.State {
+			continue
+		}
+		known[i.ID] = i
+		if i.State == sdk.StateExited && d.is("does not report exits") {
+			continue
+		}
+		if err := event(i); err != nil {
+			return err
+		}
+	}
+	for id, i := range known {
+		if there[id] {
+			continue
+		}
+		delete(known, id)
+		i.State = sdk.StateDestroyed
+		if err := event(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Logs implements sdk.Compute.
+func (d *soundCompute) Logs(ctx context.Context, id string, opts sdk.LogOptions, line func(sdk.LogLine) error) error {
+	if err := d.call(ctx); err != nil {
+		return err
+	}
+	name, at := d.name(id), 0
+	for first := true; ; first = false {
+		next := d.world.next()
+		t, ok := d.world.find(name)
+		if !ok && first {
+			return sdk.NotFound("there is no instance %s", id)
+		}
+		if !ok && !d.is("following never ends") {
+			return nil
+		}
+		if first && opts.Tail > 0 {
+			at = max(0, len(t.out)-opts.Tail)
+		}
+		for ; at < len(t.out); at++ {
+			l := t.out[at]
+			if d.is("logs backwards") {
+				l = t.out[len(t.out)-1-at]
+			}
+			if err := line(l); err != nil {
+				return err
+			}
+		}
+		if !opts.Follow {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			if !d.is("streams never end") {
+				return ctx.Err()
+			}
+			ctx = context.WithoutCancel(ctx)
+		case <-next:
+		}
+	}
+}
+
+// Usage implements sdk.Compute.
+func (d *soundCompute) Usage(ctx context.Context, interval time.Duration, report func([]sdk.Usage) error) error {
+	for n := uint64(1); ; n++ {
+		var samples []sdk.Usage
+		for _, t := range d.world.of(d.cluster) {
+			used := n * 1000
+			if d.is("usage goes back") {
+				used = 1_000_000 / n
+			}
+			samples = append(samples, sdk.Usage{ID: t.spec.ID, At: time.Now(), CPUNanos: used, Memory: 1 << 20})
+		}
+		if err := report(samples); err != nil {
+			return err
+		}
+		if err := pause(ctx, max(interval, time.Millisecond)); err != nil {
+			return err
+		}
+	}
+}
+
+// soundComputeFixture is a sound driver, or one with a fault, as the suite sees it through via.
+func soundComputeFixture(fault string, quick bool, via func(sdktest.T, sdk.Compute) sdk.Compute) func(sdktest.T) sdktest.ComputeFixture {
+	return func(t sdktest.T) sdktest.ComputeFixture {
+		w, l, req := newWorld(), newLab(fault), request(t)
+		var current *soundCompute
+		fresh := func(t sdktest.T) sdk.Compute {
+			if current != nil {
+				current.dead.Store(true)
+			}
+			current = &soundCompute{fault: fault, world: w, lab: l}
+			return via(t, current)
+		}
+		open := func(t sdktest.T) sdk.Compute { return configured(t, fresh(t), req) }
+		stop, start := func() { w.away(true) }, func() error { w.away(false); return nil }
+		return sdktest.ComputeFixture{
+			Driver: open(t), Configure: req, Artifact: sdk.Artifact{Source: "demo"}, Gone: sdk.Artifact{Source: "missing"},
+			Config: behaves("runs"), Exits: behaves("exits"), Talks: behaves("talks"), Fails: behaves("fails"),
+			Stubborn: behaves("stubborn"), Shows: behaves("shows"), Ports: []sdk.Port{{Name: "http"}}, Mounts: true,
+			Reopen: open, Unconfigured: fresh, Crash: open,
+			Harness: l.harness(quick, &w.mu, &w.delay, stop, start),
+			Other: func(t sdktest.T) (sdk.Compute, sdk.ConfigureRequest) {
+				other := request(t)
+				other.Cluster = "c2"
+				return configured(t, sdk.Compute(&soundCompute{world: w, lab: newLab("")}), other), other
+			},
+			Holds: func(sdktest.T) []string {
+				var names []string
+				for _, t := range w.of(req.Cluster) {
+					names = append(names, t.name)
+				}
+				return names
+			},
+			Change: func(_ sdktest.T, id string) { w.change(id) },
+		}
+	}
+}
+
+func behaves(how string) []byte { return []byte(`{"behaviour": "` + how + `"}`) }
+
+func TestSoundCompute(t *testing.T) {
+	t.Run("in process", func(t *testing.T) { sdktest.Compute(t, soundComputeFixture("", false, direct[sdk.Compute])) })
+	t.Run("over gRPC", func(t *testing.T) { sdktest.Compute(t, soundComputeFixture("", false, sdktest.ServeCompute)) })
+}
