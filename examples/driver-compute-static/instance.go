@@ -80,12 +80,12 @@ func (d *driver) Destroy(_ context.Context, id string, grace time.Duration) erro
 		return nil
 	}
 	delete(d.sites, id)
-	gone := *r
-	gone.Destroyed = true
-	if err := d.store.write(&gone); err != nil {
+	// Only the id is kept: environment and files may be secrets.
+	gone := &record{Spec: sdk.InstanceSpec{ID: id, Cluster: r.Spec.Cluster}, Created: r.Created, Destroyed: true}
+	if err := d.store.write(gone); err != nil {
 		return err
 	}
-	i := gone.instance()
+	i := r.instance()
 	i.State = sdk.StateDestroyed
 	d.tell(i)
 	return nil

@@ -17,8 +17,14 @@ type site struct {
 	server *http.Server
 }
 
+// maxID bounds an instance's id: its record's file name has two characters for each byte, and 255 at most.
+const maxID = 100
+
 // check refuses what no site can be made of, before anything is made.
 func check(spec sdk.InstanceSpec) error {
+	if spec.ID == "" || len(spec.ID) > maxID {
+		return sdk.InvalidConfig("id", "an id has 1 to %d bytes", maxID)
+	}
 	ports := map[string]int{}
 	for _, p := range spec.Ports {
 		ports[p.Name] = p.Number
