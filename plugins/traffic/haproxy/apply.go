@@ -96,6 +96,9 @@ func (d *Driver) change(ctx context.Context, t *target, next layout.State, id st
 		d.undo(t, before)
 		return err
 	}
+	// The state is the new one: a caller who gives up now must not leave HAProxy at the old one.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitPatience)
+	defer cancel()
 	if err := p.commit(ctx, next); err != nil {
 		return unavailable(err)
 	}
@@ -158,4 +161,7 @@ func (d *Driver) undo(t *target, state layout.State) {
 	d.nudge()
 }
 
-const undoPatience = 10 * time.Second
+const (
+	undoPatience   = 10 * time.Second
+	commitPatience = 10 * time.Second
+)

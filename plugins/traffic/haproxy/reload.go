@@ -31,7 +31,7 @@ func (d *Driver) prepare(ctx context.Context, t *target, state layout.State) (pl
 	if loaded {
 		return p, t.writeConfig(rendering)
 	}
-	if err := vacant(d.store.state(), state); err != nil {
+	if err := p.vacant(ctx, d.store.state(), state); err != nil {
 		return p, err
 	}
 	if err := t.writeMap(d.store.state().Entries()); err != nil {
@@ -43,8 +43,18 @@ func (d *Driver) prepare(ctx context.Context, t *target, state layout.State) (pl
 	return d.reload(ctx, t, rendering.Marker)
 }
 
+// listens reports whether HAProxy has a listener at an address: that of a removed route goes with the next reload.
+func (p plane) listens(ctx context.Context, address string) bool {
+	answers, err := p.ask(ctx, "show stat "+layout.Listener(address)+" 1 -1")
+	if err != nil {
+		return false
+	}
+	fronts, err := socket.Servers(answers[0])
+	return err == nil && slices.ContainsFunc(fronts, func(s socket.Server) bool { return s.Status == "OPEN" })
+}
+
 // vacant wants the addresses of new listeners to be free: HAProxy would find out only during the reload.
-func vacant(before, after layout.State) error {
+func (p plane) vacant(ctx context.Context, before, after layout.State) error {
 	known := make(map[string]bool)
 	for _, r := range before.Routes {
 		known[r.Spec.Listen] = true
@@ -61,6 +71,9 @@ func vacant(before, after layout.State) error {
 		case err == nil:
 			_ = ln.Close() // nobody has used it
 		case errors.Is(err, syscall.EADDRINUSE):
+			if p.listens(ctx, r.Spec.Listen) {
+				continue
+			}
 			return sdk.Unavailable(0, "HAProxy cannot listen at %s: the address is in use by another program, or by another part of its configuration", r.Spec.Listen)
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
 			return sdk.Unavailable(0, "HAProxy cannot listen at %s: this machine does not have the address", r.Spec.Listen)
