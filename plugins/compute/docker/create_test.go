@@ -1,6 +1,7 @@
 package docker_test
 
 import (
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -147,6 +148,30 @@ func TestAProgramThatIsNotThere(t *testing.T) {
 	spec = r.spec(`{"networks": ["none"]}`)
 	spec.Ports = []sdk.Port{{Name: "http"}}
 	r.refused(spec, "networks")
+}
+
+// TestTheLongestText: what the kernel takes comes to run, and a byte more is refused before anything is made.
+func TestTheLongestText(t *testing.T) {
+	t.Parallel()
+	needEngine(t)
+	r := newRig(t, engine, "")
+	const longest = 128<<10 - 1
+	for more := 1; more >= 0; more-- {
+		variable, argument := r.spec(waits), r.spec(fmt.Sprintf(`{"entrypoint": ["sleep", "3600", %q]}`, strings.Repeat("0", longest+more)))
+		variable.Env = map[string]string{"LONG": strings.Repeat("x", longest+more-len("LONG="))}
+		if more > 0 {
+			r.refused(variable, "env.LONG")
+			r.refused(argument, "entrypoint[2]")
+			continue
+		}
+		r.create(variable)
+		r.create(argument)
+		for _, spec := range []sdk.InstanceSpec{variable, argument} {
+			if got := r.inspect(spec.ID); got.State != sdk.StateRunning {
+				t.Errorf("with the longest text that there may be it is %s: %+v", got.State, got.Exit)
+			}
+		}
+	}
 }
 
 func TestLimitsHold(t *testing.T) {

@@ -165,6 +165,10 @@ func choosePort(first string, local netip.Addr, taken map[int]string, next *int)
 	return number, listener.Close()
 }
 
+// maxString is what one argument or variable has at most, with the zero byte at its end: MAX_ARG_STRLEN of Linux with pages of
+// 4 KiB. Beyond it the engine starts the container, and the kernel refuses the program a moment later.
+const maxString = 128 << 10
+
 // expand replaces the placeholders in arguments.
 func expand(attribute string, args []string, ports map[string]int, id string) ([]string, error) {
 	var out []string
@@ -172,6 +176,9 @@ func expand(attribute string, args []string, ports map[string]int, id string) ([
 		text, err := sdk.Expand(arg, ports, id)
 		if err != nil {
 			return nil, at(fmt.Sprintf("%s[%d]", attribute, n), err)
+		}
+		if len(text) >= maxString {
+			return nil, sdk.InvalidConfig(fmt.Sprintf("%s[%d]", attribute, n), "%d bytes: the kernel gives a program at most %d in one argument", len(text), maxString-1)
 		}
 		out = append(out, text)
 	}
@@ -197,6 +204,9 @@ func environment(spec sdk.InstanceSpec, ports map[string]int) ([]string, error) 
 		}
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(expanded, 0) {
 			return nil, sdk.InvalidConfig("env."+name, "a name has no = in it, and neither name nor value a zero byte")
+		}
+		if long := len(name) + len("=") + len(expanded); long >= maxString {
+			return nil, sdk.InvalidConfig("env."+name, "%d bytes with its name: the kernel gives a program at most %d in one variable", long, maxString-1)
 		}
 		env[name] = expanded
 	}
