@@ -25,6 +25,7 @@ const targetSchema = {
 };
 
 const probeEvery = 5000; // milliseconds
+const nothing = { source: '', checksum: '', digest: '' };
 
 export class ScriptDriver {
   constructor(version) {
@@ -95,12 +96,12 @@ export class ScriptDriver {
 
   async Resolve({ artifact }) {
     this.needTarget();
-    return { artifact: await this.artifacts.resolve(artifact) };
+    return { artifact: await this.artifacts.resolve(artifact ?? nothing) };
   }
 
   async Fetch({ artifact }) {
     this.needTarget();
-    await this.artifacts.fetch(artifact);
+    await this.artifacts.fetch(artifact ?? nothing);
   }
 
   async Create(request) {
@@ -122,7 +123,7 @@ export class ScriptDriver {
   /** Writes a new instance, all of it or nothing. */
   async make(request) {
     const config = check(request);
-    await this.artifacts.fetch(request.artifact);
+    await this.artifacts.fetch(request.artifact ?? nothing);
     const dir = this.instances.directory(request.id);
     const ports = await this.instances.reserve((taken) => choosePorts(request.ports, this.target.bind, taken));
     try {
@@ -144,7 +145,7 @@ export class ScriptDriver {
     await instance.start();
     if (instance.exit?.failure) { // nothing has run, so nothing is left, and the same id may be tried again
       await this.instances.remove(instance);
-      throw invalidConfig('interpreter', instance.exit.message);
+      throw invalidConfig(instance.exit.failure.includes('E2BIG') ? 'env' : 'interpreter', instance.exit.message);
     }
     if (instance.state !== before) {
       await this.instances.tell(instance);

@@ -16,6 +16,7 @@ import { makeDirectory, readIfThere, replace, sha256, syncDirectory } from './fi
 import { Instance } from './instance.js';
 
 const memory = 30 * 24 * 3600 * 1000; // milliseconds for which a destroyed id is refused
+const portLock = Symbol('ports'); // beside the ids, which are strings
 const lookEvery = 200; // milliseconds between two looks at what the instances do
 
 export class Instances extends EventEmitter {
@@ -85,17 +86,17 @@ export class Instances extends EventEmitter {
     return await readIfThere(join(this.destroyed, sha256(id))) !== null;
   }
 
-  /** Runs one action at a time for each id. */
-  async exclusive(id, action) {
-    const before = this.locks.get(id) ?? Promise.resolve();
+  /** Runs one action at a time for each key. */
+  async exclusive(key, action) {
+    const before = this.locks.get(key) ?? Promise.resolve();
     const mine = before.then(action, action);
     const settled = mine.catch(() => {});
-    this.locks.set(id, settled);
+    this.locks.set(key, settled);
     try {
       return await mine;
     } finally {
-      if (this.locks.get(id) === settled) {
-        this.locks.delete(id);
+      if (this.locks.get(key) === settled) {
+        this.locks.delete(key);
       }
     }
   }
@@ -105,7 +106,7 @@ export class Instances extends EventEmitter {
    * as an object by name. They are taken until release, by when the instance has to be known.
    */
   reserve(choose) {
-    return this.exclusive('', async () => {
+    return this.exclusive(portLock, async () => {
       const taken = new Set(this.reserved);
       for (const { record } of this.byId.values()) {
         Object.values(record.ports).forEach((port) => taken.add(port));
@@ -134,7 +135,8 @@ export class Instances extends EventEmitter {
   async remove(instance) {
     await rm(instance.file('record.json'), { force: true });
     await syncDirectory(instance.dir);
-    await rm(instance.dir, { recursive: true, force: true });
+    // With more tries, because a keeper that came too late, or a look at the instance, may still write there.
+    await rm(instance.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 10 });
     this.byId.delete(instance.record.id);
     instance.gone.abort();
   }

@@ -58,9 +58,13 @@ export async function keep(dir) {
   process.umask(0o022);
   const began = Date.now();
   const output = new Output(join(dir, 'log'));
-  script = spawn(start.command[0], start.command.slice(1), {
-    cwd: join(dir, 'work'), env: start.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  try {
+    script = spawn(start.command[0], start.command.slice(1), {
+      cwd: join(dir, 'work'), env: start.env, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  } catch (error) { // some reasons are thrown, such as an environment that is too large; others are events
+    await finish(dir, unstarted(error));
+  }
   const ended = end(script);
   const read = ['stdout', 'stderr'].map((stream) => output.follow(stream, script[stream]));
   if (script.pid) {
@@ -83,14 +87,17 @@ async function finish(dir, outcome) {
 /** How a script ends: its exit status or a signal, or why it could not be started. */
 function end(script) {
   return new Promise((resolve) => {
-    script.once('error', (error) => resolve({ code: -1, signal: '', failure: error.message }));
+    script.once('error', (error) => resolve(unstarted(error)));
     script.once('exit', (code, name) => resolve({ code: code ?? -1, signal: name ?? '' }));
   });
 }
 
-function describe({ code, signal: name, failure }, ms) {
-  if (failure) {
-    return `could not be started: ${failure}`;
+/** The end of a script that never was. */
+const unstarted = ({ message }) => ({ code: -1, signal: '', failure: message, message: `could not be started: ${message}` });
+
+function describe({ code, signal: name, message }, ms) {
+  if (message) {
+    return message;
   }
   return name ? `ended by ${name} after ${ms} ms` : `exited with status ${code} after ${ms} ms`;
 }

@@ -18,6 +18,9 @@ export const workloadSchema = {
 
 /** Checks a request, so that one that cannot work leaves nothing behind. */
 export function check(request) {
+  if (request.id === '') {
+    throw invalidConfig('id', 'an instance needs an id');
+  }
   const config = decode(workloadSchema, request.config);
   if (Number(request.resources?.cpu ?? 0) > 0 || Number(request.resources?.memory ?? 0) > 0) {
     throw unsupported('this driver cannot limit the cpu and memory of a script; the driver "process" can');
