@@ -47,6 +47,22 @@ type Options struct {
 // SocketDirFits reports whether a socket in dir has a path that the kernel accepts.
 func SocketDirFits(dir string) bool { return len(dir)+socketName < maxSocketPath }
 
+// TempDir makes a private temporary directory in which sockets fit, wherever TMPDIR is.
+func TempDir(pattern string) (string, error) {
+	var failures []error
+	for _, base := range []string{os.TempDir(), os.Getenv("XDG_RUNTIME_DIR"), "/tmp"} {
+		if base == "" || !SocketDirFits(filepath.Join(base, pattern+"4294967295")) {
+			continue
+		}
+		dir, err := os.MkdirTemp(base, pattern)
+		if err == nil {
+			return dir, nil
+		}
+		failures = append(failures, err)
+	}
+	return "", fmt.Errorf("temporary directory for sockets: %w", errors.Join(failures...))
+}
+
 // Start launches a driver and returns when the handshake is done. On failure nothing is left running, and
 // the error ends with what the process wrote last.
 func Start(ctx context.Context, o Options) (*Process, error) {

@@ -84,7 +84,85 @@ func MetricsChecks(open func(T) MetricsFixture) []Check {
 			}()
 			awaitEnd(t, f.soon(), ended, "Query")
 		}},
+		Check{"query/value", "samples have the value and the unit that the query asks for", func(t T) {
+			f := open(t)
+			if f.Want == nil {
+				t.Skipf("not run: the fixture has no Want, the value that the query has")
+			}
+			for _, s := range ask(t, f, f.Query).Series {
+				for _, p := range s.Samples {
+					if math.Abs(p.Value-*f.Want) > math.Abs(*f.Want)/1e6 {
+						t.Errorf("sample at %s of series %v is %v, want %v", p.At, s.Labels, p.Value, *f.Want)
+					}
+				}
+			}
+		}},
+		Check{"query/stale", "a value that is older than the window is STALE or no data, and keeps its own time", func(t T) {
+			f := open(t)
+			if f.Stale == "" {
+				t.Skipf("not run: the fixture has no Stale query")
+			}
+			q := f.Query
+			q.Text = f.Stale
+			r := ask(t, f, q)
+			if r.Status != sdk.ResultStale && r.Status != sdk.ResultNoData {
+				t.Errorf("status is %q, want %q or %q", r.Status, sdk.ResultStale, sdk.ResultNoData)
+			}
+			for _, s := range r.Series {
+				for _, p := range s.Samples {
+					if p.At.IsZero() || p.At.After(q.At.Add(-q.Window)) {
+						t.Errorf("a stale sample is said to be of %s, want its own time, before %s", p.At, q.At.Add(-q.Window))
+					}
+				}
+			}
+		}},
+		Check{"query/time", "the time of a query is the caller's: another time gives samples of another window", func(t T) {
+			f := open(t)
+			f.Query.At = f.Query.At.Add(-24 * time.Hour)
+			begin := f.Query.At.Add(-f.Query.Window)
+			for _, s := range ask(t, f, f.Query).Series {
+				for _, p := range s.Samples {
+					if p.At.After(f.Query.At) || !p.At.After(begin) {
+						t.Errorf("a query at %s gives a sample at %s, outside of its window of %s", f.Query.At, p.At, f.Query.Window)
+					}
+				}
+			}
+		}},
+		Check{"limits/empty", "an empty query is refused; it is no internal error", func(t T) {
+			f := open(t)
+			err := within(t, f.patience(), "Query", calm(func(ctx context.Context) error {
+				_, err := f.Driver.Query(ctx, sdk.Query{})
+				return err
+			}))
+			wantCode(t, err, sdk.CodeInvalidConfig, "Query with nothing given")
+		}},
+		Check{"backend/lost", "a query without the backend is Unavailable, and never no data", func(t T) {
+			f := open(t)
+			var e ending
+			defer e.tidyUp()
+			over := f.outage(t, &e)
+			err := within(t, f.patience(), "Query without the backend", func(ctx context.Context) error {
+				_, err := f.Driver.Query(ctx, f.Query)
+				return err
+			})
+			wantCode(t, err, sdk.CodeUnavailable, "Query without the backend")
+			over()
+			eventually(t, f.patience(), "queries are answered again", func() bool {
+				_, err := f.Driver.Query(t.Context(), f.Query)
+				return err == nil
+			})
+		}},
 	)
+}
+
+// ask wants an answer.
+func ask(t T, f MetricsFixture, q sdk.Query) sdk.Result {
+	t.Helper()
+	r, err := f.Driver.Query(t.Context(), q)
+	if err != nil {
+		t.Fatalf("Query %q: %v", q.Text, err)
+	}
+	return r
 }
 
 func checkQuery(t T, f MetricsFixture) {

@@ -53,7 +53,7 @@ func (v *verifier) launch(t sdktest.T, target *target) process {
 		t.Fatalf("directory of the launch: %v", err)
 	}
 	p, err := launch.Start(t.Context(), launch.Options{
-		Path: v.path, Dir: dir, Log: filepath.Join(target.dir, "log"), Env: launch.Environment(hclog.Debug),
+		Path: v.path, Dir: dir, SocketDir: v.sockets, Log: filepath.Join(target.dir, "log"), Env: launch.Environment(hclog.Debug),
 		Timeout: v.options.StartTimeout,
 	})
 	if err != nil {

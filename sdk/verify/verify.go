@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/instarhq/instar/sdk"
+	"github.com/instarhq/instar/sdk/launch"
 	"github.com/instarhq/instar/sdk/sdktest"
 )
 
@@ -63,10 +64,14 @@ func Run(ctx context.Context, binary string, o Options) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("working directory: %w", err)
 	}
-	v := &verifier{options: o, path: path, dir: dir, report: &Report{Binary: path, Began: time.Now().UTC()}}
+	sockets, err := launch.TempDir("iv-")
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	v := &verifier{options: o, sockets: sockets, path: path, dir: dir, report: &Report{Binary: path, Began: time.Now().UTC()}}
 	v.run(ctx)
 	v.report.Took = time.Since(v.report.Began)
-	return v.report, errors.Join(ctx.Err(), removeAll(dir))
+	return v.report, errors.Join(ctx.Err(), removeAll(dir), os.RemoveAll(sockets))
 }
 
 // verifier is one verification under way.
@@ -74,6 +79,7 @@ type verifier struct {
 	options Options
 	path    string
 	dir     string // everything that the drivers write
+	sockets string // where they listen: a short path
 	report  *Report
 }
 
