@@ -1,10 +1,18 @@
-// Command switch measures what customers notice of switches: a million requests at a steady rate through
-// HAProxy, and as many through the embedded proxy, while their route goes back and forth between two
-// revisions of the shop a hundred times. The two take turns, round by round, on the same machine.
+// Command switch measures what customers notice of switches: a million requests at a steady rate through HAProxy, whose
+// route goes back and forth between two revisions of the shop a hundred times, and a third as many through the
+// embedded proxy with a third of the switches. The two take turns, block by block, on the same machine, for nine minutes in
+// all.
 //
-// It prints a table and writes build/bench-switch.json. Latencies count from the moment at which a request was
-// due, so that a stall is seen by every request that would have been sent during it. A switch's window
-// begins 50 ms before Apply and ends 250 ms after it.
+// It prints a table and writes build/bench-switch.json. The load is open-loop: latencies count from the moment at which a
+// request was due, so that a stall is seen by every request that would have been sent during it. At the default
+// rate customers, shops and data plane together keep two cores half busy.
+//
+// A switch's window begins 50 ms before Apply and ends 250 ms after it, and nothing but the switch is in it: the
+// instances of both revisions run and are checked from the beginning to the end, as those of a rollout are when it
+// switches; no daemon, and no engine that makes containers, works on the same cores. What the drivers do each second
+// (they read the data plane back and compare it) goes on inside the windows and outside of them. Half-way between
+// two switches there is a control: a window of the same kind around Observe, which changes nothing. What
+// its latencies differ by from those outside is the noise of the machine.
 package main
 
 import (
@@ -21,10 +29,11 @@ import (
 
 func main() {
 	o := options{}
-	flag.IntVar(&o.requests, "requests", 1_000_000, "through each data plane, over all rounds")
-	flag.IntVar(&o.switches, "switches", 100, "of each data plane, over all rounds")
-	flag.IntVar(&o.rounds, "rounds", 4, "of each data plane")
-	flag.Float64Var(&o.rate, "rate", 2000, "requests per second")
+	flag.IntVar(&o.requests, "requests", 1_000_000, "through HAProxy, over all blocks")
+	flag.IntVar(&o.switches, "switches", 100, "of HAProxy, over all blocks")
+	flag.IntVar(&o.blocks, "blocks", 5, "of each data plane")
+	flag.Float64Var(&o.rate, "rate", 2500, "requests per second")
+	flag.Float64Var(&o.beside, "beside", 1.0/3, "share of requests and switches that the embedded proxy gets")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -35,8 +44,17 @@ func main() {
 }
 
 type options struct {
-	requests, switches, rounds int
-	rate                       float64
+	requests, switches, blocks int
+	rate, beside               float64
+}
+
+// block is how much of the load a data plane gets at a time.
+func (o *options) block(p *plane) (requests, switches int) {
+	share := 1.0
+	if p.beside {
+		share = o.beside
+	}
+	return int(share * float64(o.requests) / float64(o.blocks)), max(1, int(share*float64(o.switches)/float64(o.blocks)+0.5))
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -48,10 +66,12 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	tallies := make([]tally, len(stage.planes))
-	for round := range o.rounds {
+	for block := range o.blocks {
 		for i, plane := range stage.planes {
-			fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, o.rounds, plane.name)
-			if err := measure(ctx, o, plane, stage.shops, &tallies[i]); err != nil {
+			say := func(format string, args ...any) {
+				fmt.Fprintf(os.Stderr, "block %d of %d: %s: %s\n", block+1, o.blocks, plane.name, fmt.Sprintf(format, args...))
+			}
+			if err := measure(ctx, o, plane, stage.shops, &tallies[i], say); err != nil {
 				return fmt.Errorf("%s: %w", plane.name, err)
 			}
 		}

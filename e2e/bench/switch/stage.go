@@ -34,6 +34,7 @@ type stage struct {
 // plane is a data plane with the one route that is switched.
 type plane struct {
 	name   string
+	beside bool // it is only compared with
 	driver sdk.Traffic
 	route  sdk.Route
 }
@@ -80,6 +81,7 @@ func newStage(ctx context.Context) (*stage, error) {
 	if err := s.startPlane(ctx, "proxy", nil); err != nil {
 		return s, err
 	}
+	s.planes[1].beside = true
 	return s, nil
 }
 
