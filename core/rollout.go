@@ -60,6 +60,10 @@ func (r *Rollout) ServeToo() []int {
 	return slices.Compact(all)
 }
 
+// GoesOn reports whether the rollout began with a revision that served already, because it superseded a rolling
+// one half-way: nothing was verified anew.
+func (r *Rollout) GoesOn() bool { return len(r.History) > 0 && r.History[0].Phase == RolloutSwitching }
+
 // Rolling are the bounds of a rolling rollout, and how far it has come.
 type Rolling struct {
 	MaxSurge       Bound `json:"max_surge,omitempty"`

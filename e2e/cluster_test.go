@@ -240,14 +240,14 @@ func (c *cluster) records() []core.Record {
 // satisfied fails the test if a customer noticed anything (I8), judged against the log.
 func (c *cluster) satisfied(result *load.Result) {
 	c.Helper()
-	switches, err := judge.Switches(c.records(), "shop")
+	served, err := judge.Serving(c.records(), "shop")
 	if err != nil {
 		c.Fatal(err)
 	}
 	for _, line := range result.Failures(10) {
 		c.Errorf("I8: failed: %s", line)
 	}
-	for i, line := range result.WrongRevision(judge.Timeline(switches)) {
+	for i, line := range result.WrongRevision(served) {
 		if i < 10 {
 			c.Errorf("I8: wrong revision: %s", line)
 		}
@@ -256,7 +256,7 @@ func (c *cluster) satisfied(result *load.Result) {
 		c.Errorf("I8: %d of %d WebSocket sessions were lost", result.Lost, result.Sessions)
 	}
 	c.Logf("%d requests, %d failed; %d WebSocket sessions, %d lost; %d switches", len(result.Records), result.Failed(),
-		result.Sessions, result.Lost, len(switches)-1)
+		result.Sessions, result.Lost, len(served)-1)
 }
 
 // hold fails the test if a check finds its invariant broken in the log.

@@ -31,7 +31,7 @@ func Verified(records []core.Record) ([]string, error) {
 			}
 		}
 		for id, rollout := range w.Rollouts {
-			if writes(r, core.KindRollout, id) && rollout.Phase == core.RolloutSwitching && !smokeChecked(w, &rollout) {
+			if writes(r, core.KindRollout, id) && rollout.Phase == core.RolloutSwitching && !rollout.GoesOn() && !smokeChecked(w, &rollout) {
 				broken = append(broken, fmt.Sprintf("I1: record %d switches rollout %s without its smoke checks", r.Seq, id))
 			}
 		}
@@ -59,7 +59,7 @@ func smokeChecked(w *World, rollout *core.Rollout) bool {
 }
 
 // Enough checks I2: during a rollout, the endpoints that get a route's requests are never fewer than the
-// wanted count. It is for logs in which no instance fails by itself.
+// wanted count, or of a rolling one that less what may be unavailable. It is for logs in which no instance fails by itself.
 func Enough(records []core.Record) ([]string, error) {
 	var broken []string
 	err := replay(records, func(w *World, r *core.Record) {
@@ -94,10 +94,62 @@ func serving(w *World, route core.Route) int {
 // before it had; an apply that scales, too, speaks of the new one.
 func wanted(w *World, service *core.Service) int {
 	rollout, ok := w.Rollouts[core.RolloutID(service.Name, service.Rollouts)]
+	if ok && rollout.Rolling != nil && !rollout.Phase.Over() && rollout.Phase != core.RolloutBaking {
+		return least(service, &rollout)
+	}
 	if ok && service.Active == rollout.From && !rollout.Phase.Over() {
 		return min(service.Count, rollout.FromCount)
 	}
 	return service.Count
+}
+
+// least is how many serve at least while a rolling rollout goes on.
+func least(service *core.Service, rollout *core.Rollout) int {
+	most, fewest := max(service.Count, rollout.FromCount), min(service.Count, rollout.FromCount)
+	unavailable := rollout.Rolling.MaxUnavailable.Down(fewest)
+	if rollout.Rolling.MaxSurge.Up(most) == 0 {
+		unavailable = max(unavailable, 1)
+	}
+	return fewest - unavailable
+}
+
+// Bounded checks that a rolling rollout makes instances only as long as its surge allows. It is for logs in
+// which no node goes away.
+func Bounded(records []core.Record) ([]string, error) {
+	var broken []string
+	known := map[string]bool{}
+	err := replay(records, func(w *World, r *core.Record) {
+		made := map[string]bool{} // services that got instances
+		for i := range r.Txn.Ops {
+			if op := &r.Txn.Ops[i]; op.Kind == core.KindInstance && !op.Delete && !known[op.ID] {
+				known[op.ID], made[w.Instances[op.ID].Service] = true, true
+			}
+		}
+		for name := range made {
+			service := w.Services[name]
+			rollout := w.Rollouts[core.RolloutID(name, service.Rollouts)]
+			if rollout.Rolling == nil || rollout.Phase.Over() || rollout.Phase == core.RolloutBaking {
+				continue
+			}
+			most := max(service.Count, rollout.FromCount)
+			most += rollout.Rolling.MaxSurge.Up(most)
+			if alive := alive(w, name); alive > most {
+				broken = append(broken, fmt.Sprintf("record %d makes instances of %s, and %d are alive: at most %d may be", r.Seq, name, alive, most))
+			}
+		}
+	})
+	return broken, err
+}
+
+// alive counts the instances of a service that may run.
+func alive(w *World, service string) int {
+	n := 0
+	for id, instance := range w.Instances {
+		if instance.Service == service && !w.Statuses[id].Phase.Over() {
+			n++
+		}
+	}
+	return n
 }
 
 // Immutable checks I3 as far as the log shows it: what an instance, a revision or a config was made from

@@ -17,8 +17,8 @@ type Switch struct {
 	Confirmed time.Time
 }
 
-// Switches finds every switch of a route. A route that a record leaves with weight on several revisions
-// at a time is reported as an error of the log by Timeline's caller: blue-green never does that.
+// Switches finds every switch of a route, which is when its first pool with weight becomes that of another
+// revision. For routes whose requests several revisions share at a time there is Serving.
 func Switches(records []core.Record, route string) ([]Switch, error) {
 	var found []Switch
 	active, generation := 0, uint64(0)

@@ -13,6 +13,18 @@ variable "count" {
   type    = number
   default = 2
 }
+variable "strategy" {
+  type    = string
+  default = "blue_green"
+}
+variable "max_surge" {
+  type    = string
+  default = ""
+}
+variable "max_unavailable" {
+  type    = string
+  default = ""
+}
 variable "bake" {
   type    = string
   default = "1s"
@@ -87,6 +99,9 @@ service "shop" {
   }
 
   rollout {
+    strategy          = var.strategy
+    max_surge         = var.max_surge
+    max_unavailable   = var.max_unavailable
     bake              = var.bake
     keep_previous     = var.keep_previous
     progress_deadline = var.progress_deadline
