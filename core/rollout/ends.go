@@ -122,7 +122,9 @@ func (p *planner) whyBack(r *core.Rollout) *core.Failure {
 		}
 		return &core.Failure{Message: r.AbortAsked}
 	}
-	if r.Kind == core.RolloutRollback {
+	if r.Kind == core.RolloutRollback && stepwise(r) {
+		return nil // what it leaves serves as well, until it is replaced
+	} else if r.Kind == core.RolloutRollback {
 		return p.whyStay(r)
 	}
 	if stepwise(r) && r.Phase == core.RolloutSwitching {
