@@ -82,6 +82,9 @@ func use(ctx context.Context, m installed.Machine) (installed.Use, error) {
 	if err != nil {
 		return u, err
 	}
+	if health.Waiting != "" {
+		return u, nil // it is no member yet, and knows nothing
+	}
 	if u.Node != "" && health.Node != u.Node {
 		return u, core.Errorf(core.CodeInvalid, "%s is node %s, and the data directory %s is that of node %s", m.Address, health.Node, m.DataDir, u.Node)
 	}

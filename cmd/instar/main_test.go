@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"instar": main})
+	testscript.Main(m, map[string]func(){"instar": main, "test-driver": testDriver})
 }
 
 // fixtureKey finds a script's API in its environment values.
@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"shop": cmdShop, "secure": cmdSecure, "code": cmdCode, "fail": cmdFail, "advance": cmdAdvance, "answer": cmdAnswer,
+			"shop": cmdShop, "secure": cmdSecure, "code": cmdCode, "fail": cmdFail, "advance": cmdAdvance, "answer": cmdAnswer, "uses": cmdUses, "serve": cmdServe,
 		},
 	})
 }

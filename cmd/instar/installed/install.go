@@ -62,10 +62,10 @@ func (m Machine) Install(ctx context.Context, r Request) (Outcome, error) {
 	}
 	defer func() { _ = os.Remove(copied.path) }() // after the installation it is not there any more
 	if want != "" && copied.digest != want {
-		return Outcome{}, core.Errorf(core.CodeDenied, "%s is not what was asked for: it has %s, not %s", r.Source, copied.digest, want).
+		return Outcome{}, core.Errorf(core.CodeConflict, "%s is not what was asked for: it has %s, not %s", r.Source, copied.digest, want).
 			WithHint("nothing was run or installed; compare with what the vendor publishes")
 	}
-	i, err := describe(ctx, copied.path)
+	i, err := describe(ctx, copied.path, r.Source)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -123,16 +123,19 @@ type described struct{ lockfile.Installation }
 
 func (d described) fileName() string { return "instar-" + string(d.Kind) + "-" + d.Name }
 
-// describe launches a binary once, as instard would.
-func describe(ctx context.Context, path string) (described, error) {
-	dir, err := os.MkdirTemp("", "instar-describe-")
+// describe launches a binary, the copy of a source, once, as instard would.
+func describe(ctx context.Context, path, source string) (described, error) {
+	dir, err := launch.TempDir("id-")
 	if err != nil {
 		return described{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // only the keys of a process that is gone
 	p, err := launch.Start(ctx, launch.Options{
-		Path: path, Dir: filepath.Join(dir, "l"), Log: filepath.Join(dir, "log"), Env: launch.Environment(hclog.Warn),
+		Path: path, Dir: filepath.Join(dir, "l"), SocketDir: dir, Log: filepath.Join(dir, "log"), Env: launch.Environment(hclog.Warn),
 	})
+	if start := (*launch.StartError)(nil); errors.As(err, &start) {
+		start.Path = source // nobody knows the copy
+	}
 	if err != nil {
 		return described{}, core.Errorf(core.CodeInvalid, "it is no driver that runs on this machine: %w", err).
 			WithHint("it must be the binary itself, for this kind of machine, and not an archive; instar driver verify says more")
@@ -156,7 +159,7 @@ func describe(ctx context.Context, path string) (described, error) {
 	switch i.Kind {
 	case core.DriverCompute, core.DriverTraffic, core.DriverMetrics:
 	default:
-		return described{}, core.Errorf(core.CodeInvalid, "it says that its kind is %q: it must be compute, traffic or metrics", d.Kind)
+		return described{}, core.Errorf(core.CodeInvalid, "its kind is %q: it must be compute, traffic or metrics", d.Kind)
 	}
 	if err := core.CheckName("driver", i.Name); err != nil {
 		return described{}, err

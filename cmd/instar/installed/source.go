@@ -55,7 +55,7 @@ func open(ctx context.Context, from string, want core.Digest) (source, error) {
 		return source{}, core.Errorf(core.CodeInvalid, "%q is neither a path nor an http or https URL", from)
 	}
 	if scheme == "http" && want == "" {
-		return source{}, core.Errorf(core.CodeDenied, "anybody on the way could change what comes from %s", u.Redacted()).
+		return source{}, core.Errorf(core.CodeInvalid, "anybody on the way could change what comes from %s", u.Redacted()).
 			WithHint("say what it must be: -sha256 DIGEST, as the vendor publishes it; or use https")
 	}
 	return download(ctx, u, want)
