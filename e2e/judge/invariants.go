@@ -10,7 +10,7 @@ import (
 // healthy before it was listed, and a deployed revision gets weight only after all its smoke checks.
 func Verified(records []core.Record) ([]string, error) {
 	var broken []string
-	healthy := map[string]bool{}
+	healthy, switched := map[string]bool{}, map[string]bool{}
 	err := replay(records, func(w *World, r *core.Record) {
 		for i := range r.Txn.Ops {
 			op := &r.Txn.Ops[i]
@@ -31,9 +31,14 @@ func Verified(records []core.Record) ([]string, error) {
 			}
 		}
 		for id, rollout := range w.Rollouts {
-			if writes(r, core.KindRollout, id) && rollout.Phase == core.RolloutSwitching && !rollout.GoesOn() && !smokeChecked(w, &rollout) {
+			if !writes(r, core.KindRollout, id) || rollout.Phase != core.RolloutSwitching {
+				continue
+			}
+			revision := core.RevisionID(rollout.Service, rollout.To)
+			if goesOn := rollout.GoesOn() && switched[revision]; !goesOn && !smokeChecked(w, &rollout) {
 				broken = append(broken, fmt.Sprintf("I1: record %d switches rollout %s without its smoke checks", r.Seq, id))
 			}
+			switched[revision] = true
 		}
 	})
 	return broken, err
