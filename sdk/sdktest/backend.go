@@ -146,7 +146,7 @@ func (c *trafficRun) client(r sdk.Route) *client {
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	c.Cleanup(transport.CloseIdleConnections)
-	return &client{&http.Client{Transport: transport, Timeout: c.patience()}, "http://" + r.Listen}
+	return &client{&http.Client{Transport: transport, Timeout: 2 * c.patience()}, "http://" + r.Listen}
 }
 
 // get returns the status and the body of an answer.

@@ -38,8 +38,15 @@ func computeFixture(via func(sdktest.T, sdk.Compute) sdk.Compute) func(sdktest.T
 }
 
 func TestNoopCompute(t *testing.T) {
-	t.Run("in process", func(t *testing.T) { sdktest.Compute(t, computeFixture(direct[sdk.Compute])) })
-	t.Run("over gRPC", func(t *testing.T) { sdktest.Compute(t, computeFixture(sdktest.ServeCompute)) })
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Compute(t, computeFixture(direct[sdk.Compute]))
+	})
+	t.Run("over gRPC", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Compute(t, computeFixture(sdktest.ServeCompute))
+	})
 }
 
 func trafficFixture(via func(sdktest.T, sdk.Traffic) sdk.Traffic) func(sdktest.T) sdktest.TrafficFixture {
@@ -52,8 +59,15 @@ func trafficFixture(via func(sdktest.T, sdk.Traffic) sdk.Traffic) func(sdktest.T
 }
 
 func TestNoopTraffic(t *testing.T) {
-	t.Run("in process", func(t *testing.T) { sdktest.Traffic(t, trafficFixture(direct[sdk.Traffic])) })
-	t.Run("over gRPC", func(t *testing.T) { sdktest.Traffic(t, trafficFixture(sdktest.ServeTraffic)) })
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Traffic(t, trafficFixture(direct[sdk.Traffic]))
+	})
+	t.Run("over gRPC", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Traffic(t, trafficFixture(sdktest.ServeTraffic))
+	})
 }
 
 func metricsFixture(via func(sdktest.T, sdk.Metrics) sdk.Metrics) func(sdktest.T) sdktest.MetricsFixture {
@@ -68,6 +82,13 @@ func metricsFixture(via func(sdktest.T, sdk.Metrics) sdk.Metrics) func(sdktest.T
 }
 
 func TestNoopMetrics(t *testing.T) {
-	t.Run("in process", func(t *testing.T) { sdktest.Metrics(t, metricsFixture(direct[sdk.Metrics])) })
-	t.Run("over gRPC", func(t *testing.T) { sdktest.Metrics(t, metricsFixture(sdktest.ServeMetrics)) })
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Metrics(t, metricsFixture(direct[sdk.Metrics]))
+	})
+	t.Run("over gRPC", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Metrics(t, metricsFixture(sdktest.ServeMetrics))
+	})
 }

@@ -137,35 +137,43 @@ func soundMetricsFixture(fault string, quick bool, via func(sdktest.T, sdk.Metri
 }
 
 func TestSoundMetrics(t *testing.T) {
-	t.Run("in process", func(t *testing.T) { sdktest.Metrics(t, soundMetricsFixture("", false, direct[sdk.Metrics])) })
-	t.Run("over gRPC", func(t *testing.T) { sdktest.Metrics(t, soundMetricsFixture("", false, sdktest.ServeMetrics)) })
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Metrics(t, soundMetricsFixture("", false, direct[sdk.Metrics]))
+	})
+	t.Run("over gRPC", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Metrics(t, soundMetricsFixture("", false, sdktest.ServeMetrics))
+	})
+}
+
+// wrongMetrics are metrics drivers with one fault each, and the check that must find it.
+var wrongMetrics = []wrong{
+	{"answers in another unit", "query/value"},
+	{"gives samples without a time", "query/window"},
+	{"gives infinities", "query/window"},
+	{"gives samples beyond the window", "query/window"},
+	{"gives the newest first", "query/window"},
+	{"asks its own clock", "query/time"},
+	{"never answers twice alike", "query/repeatable"},
+	{"takes a stale value for a good one", "query/stale"},
+	{"gives a stale value without its time", "query/stale"},
+	{"gives a stale value the time of the query", "query/stale"},
+	{"calls no data an error", "query/no-data"},
+	{"calls a wrong query internal", "query/invalid"},
+	{"blocks on cancel", "query/cancelled"},
+	{"takes a lost backend for no data", "backend/lost"},
+	{"panics on empty input", "limits/empty"},
+	{"accepts unknown attributes", "configure/unknown-attribute"},
+	{"repeats a secret in an error", "secrets/configure"},
+	{"healthy without its backend", "probe/lost-backend"},
+	{"describes itself anew each time", "describe/complete"},
 }
 
 func TestWrongMetricsDrivers(t *testing.T) {
-	for _, w := range []wrong{
-		{"answers in another unit", "query/value"},
-		{"gives samples without a time", "query/window"},
-		{"gives infinities", "query/window"},
-		{"gives samples beyond the window", "query/window"},
-		{"gives the newest first", "query/window"},
-		{"asks its own clock", "query/time"},
-		{"never answers twice alike", "query/repeatable"},
-		{"takes a stale value for a good one", "query/stale"},
-		{"gives a stale value without its time", "query/stale"},
-		{"gives a stale value the time of the query", "query/stale"},
-		{"calls no data an error", "query/no-data"},
-		{"calls a wrong query internal", "query/invalid"},
-		{"blocks on cancel", "query/cancelled"},
-		{"takes a lost backend for no data", "backend/lost"},
-		{"panics on empty input", "limits/empty"},
-		{"accepts unknown attributes", "configure/unknown-attribute"},
-		{"repeats a secret in an error", "secrets/configure"},
-		{"healthy without its backend", "probe/lost-backend"},
-		{"describes itself anew each time", "describe/complete"},
-	} {
-		t.Run(w.fault+": "+w.check, func(t *testing.T) {
-			t.Parallel()
-			w.mustFail(t, sdktest.MetricsChecks(soundMetricsFixture(w.fault, true, direct[sdk.Metrics])))
-		})
-	}
+	t.Parallel()
+	mustAllFail(t, wrongMetrics, func(fault string) []sdktest.Check {
+		return sdktest.MetricsChecks(soundMetricsFixture(fault, true, direct[sdk.Metrics]))
+	})
 }

@@ -3,6 +3,7 @@ package sdktest_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -187,6 +188,12 @@ func (d *soundCompute) Usage(ctx context.Context, interval time.Duration, report
 func soundComputeFixture(fault string, quick bool, via func(sdktest.T, sdk.Compute) sdk.Compute) func(sdktest.T) sdktest.ComputeFixture {
 	return func(t sdktest.T) sdktest.ComputeFixture {
 		w, l, req := newWorld(), newLab(fault), request(t)
+		harness := l.harness(quick, &w.mu, &w.delay, func() { w.away(true) }, func() error { w.away(false); return nil })
+		if interrupts := strings.HasSuffix(t.Name(), "-inside") || strings.HasSuffix(t.Name(), "-destroyed"); quick && interrupts {
+			// Steps that take long and many moments: one of them falls between two steps for sure, however busy the
+			// machine is.
+			w.delay, harness.Rounds = 40*time.Millisecond, 8
+		}
 		var current *soundCompute
 		fresh := func(t sdktest.T) sdk.Compute {
 			if current != nil {
@@ -196,13 +203,12 @@ func soundComputeFixture(fault string, quick bool, via func(sdktest.T, sdk.Compu
 			return via(t, current)
 		}
 		open := func(t sdktest.T) sdk.Compute { return configured(t, fresh(t), req) }
-		stop, start := func() { w.away(true) }, func() error { w.away(false); return nil }
 		return sdktest.ComputeFixture{
 			Driver: open(t), Configure: req, Artifact: sdk.Artifact{Source: "demo"}, Gone: sdk.Artifact{Source: "missing"},
 			Config: behaves("runs"), Exits: behaves("exits"), Talks: behaves("talks"), Fails: behaves("fails"),
 			Stubborn: behaves("stubborn"), Shows: behaves("shows"), Ports: []sdk.Port{{Name: "http"}}, Mounts: true,
 			Reopen: open, Unconfigured: fresh, Crash: open,
-			Harness: l.harness(quick, &w.mu, &w.delay, stop, start),
+			Harness: harness,
 			Other: func(t sdktest.T) (sdk.Compute, sdk.ConfigureRequest) {
 				other := request(t)
 				other.Cluster = "c2"
@@ -223,6 +229,13 @@ func soundComputeFixture(fault string, quick bool, via func(sdktest.T, sdk.Compu
 func behaves(how string) []byte { return []byte(`{"behaviour": "` + how + `"}`) }
 
 func TestSoundCompute(t *testing.T) {
-	t.Run("in process", func(t *testing.T) { sdktest.Compute(t, soundComputeFixture("", false, direct[sdk.Compute])) })
-	t.Run("over gRPC", func(t *testing.T) { sdktest.Compute(t, soundComputeFixture("", false, sdktest.ServeCompute)) })
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Compute(t, soundComputeFixture("", false, direct[sdk.Compute]))
+	})
+	t.Run("over gRPC", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Compute(t, soundComputeFixture("", false, sdktest.ServeCompute))
+	})
 }

@@ -317,6 +317,13 @@ func soundTrafficFixture(fault string, quick bool, via func(sdktest.T, sdk.Traff
 }
 
 func TestSoundTraffic(t *testing.T) {
-	t.Run("in process", func(t *testing.T) { sdktest.Traffic(t, soundTrafficFixture("", false, direct[sdk.Traffic])) })
-	t.Run("over gRPC", func(t *testing.T) { sdktest.Traffic(t, soundTrafficFixture("", false, sdktest.ServeTraffic)) })
+	t.Parallel()
+	t.Run("in process", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Traffic(t, soundTrafficFixture("", false, direct[sdk.Traffic]))
+	})
+	t.Run("over gRPC", func(t *testing.T) {
+		t.Parallel()
+		sdktest.Traffic(t, soundTrafficFixture("", false, sdktest.ServeTraffic))
+	})
 }

@@ -97,10 +97,8 @@ var wrongCompute = []wrong{
 }
 
 func TestWrongComputeDrivers(t *testing.T) {
-	for _, w := range wrongCompute {
-		t.Run(w.fault+": "+w.check, func(t *testing.T) {
-			t.Parallel()
-			w.mustFail(t, sdktest.ComputeChecks(soundComputeFixture(w.fault, true, direct[sdk.Compute])))
-		})
-	}
+	t.Parallel()
+	mustAllFail(t, wrongCompute, func(fault string) []sdktest.Check {
+		return sdktest.ComputeChecks(soundComputeFixture(fault, true, direct[sdk.Compute]))
+	})
 }

@@ -3,6 +3,7 @@ package sdktest_test
 import (
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,19 +14,34 @@ import (
 // the same harness passes the same check: TestSoundCompute, TestSoundTraffic and TestSoundMetrics.
 type wrong struct{ fault, check string }
 
-// mustFail runs the one check that has to fail. A panic of the check itself finds nothing.
-func (w wrong) mustFail(t *testing.T, checks []sdktest.Check) {
+// mustAllFail runs, for each wrong driver, the one check that has to fail. The drivers mostly wait, so many run at the
+// same time. A panic of the check itself finds nothing.
+func mustAllFail(t *testing.T, list []wrong, checks func(fault string) []sdktest.Check) {
 	t.Helper()
-	n := slices.IndexFunc(checks, func(c sdktest.Check) bool { return c.Name == w.check })
-	if n < 0 {
-		t.Fatalf("there is no check %q", w.check)
+	results := make([]sdktest.Result, len(list))
+	turns := make(chan struct{}, 16)
+	var group sync.WaitGroup
+	for n, w := range list {
+		suite := checks(w.fault)
+		at := slices.IndexFunc(suite, func(c sdktest.Check) bool { return c.Name == w.check })
+		if at < 0 {
+			t.Errorf("there is no check %q", w.check)
+			continue
+		}
+		group.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			results[n] = sdktest.Record(t.Context(), suite[at], time.Minute)
+		})
 	}
-	r := sdktest.Record(t.Context(), checks[n], time.Minute)
-	if r.Status != sdktest.Failed || strings.Contains(r.Detail, "panic: ") {
-		t.Errorf("the fault %q: check %q: %s, %q; want it to fail", w.fault, w.check, r.Status, r.Detail)
-	}
-	if r.Promise == "" {
-		t.Errorf("check %q says nothing of what it wants", w.check)
+	group.Wait()
+	for n, w := range list {
+		t.Run(w.fault+": "+w.check, func(t *testing.T) {
+			r := results[n]
+			if r.Status != sdktest.Failed || strings.Contains(r.Detail, "panic: ") {
+				t.Errorf("the fault %q: check %q: %s, %q; want it to fail", w.fault, w.check, r.Status, r.Detail)
+			}
+		})
 	}
 }
 

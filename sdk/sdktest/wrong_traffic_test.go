@@ -81,10 +81,8 @@ var wrongTraffic = []wrong{
 }
 
 func TestWrongTrafficDrivers(t *testing.T) {
-	for _, w := range wrongTraffic {
-		t.Run(w.fault+": "+w.check, func(t *testing.T) {
-			t.Parallel()
-			w.mustFail(t, sdktest.TrafficChecks(soundTrafficFixture(w.fault, true, direct[sdk.Traffic])))
-		})
-	}
+	t.Parallel()
+	mustAllFail(t, wrongTraffic, func(fault string) []sdktest.Check {
+		return sdktest.TrafficChecks(soundTrafficFixture(fault, true, direct[sdk.Traffic]))
+	})
 }
