@@ -34,8 +34,12 @@ func (f *floor) clear(ctx context.Context) error {
 	return err
 }
 
-func (f *floor) replace(ctx context.Context, n int) (time.Duration, error) {
+func (f *floor) replace(ctx context.Context, n int, v variant) (time.Duration, error) {
 	began := time.Now()
+	if v.surge > 0 {
+		err := f.roll(ctx, n, v.surge)
+		return time.Since(began), err
+	}
 	fresh, err := f.make(ctx, n)
 	if err == nil {
 		err = f.remove(ctx, f.ids)

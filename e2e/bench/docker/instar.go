@@ -59,19 +59,21 @@ func (b *instar) close() error {
 }
 
 func (b *instar) prepare(ctx context.Context, n int) error {
-	return b.apply(ctx, n)
+	return b.apply(ctx, n, variant{strategy: core.StrategyBlueGreen})
 }
 
-func (b *instar) clear(ctx context.Context) error { return b.apply(ctx, 0) }
+func (b *instar) clear(ctx context.Context) error {
+	return b.apply(ctx, 0, variant{strategy: core.StrategyBlueGreen})
+}
 
-func (b *instar) replace(ctx context.Context, n int) (time.Duration, error) {
+func (b *instar) replace(ctx context.Context, n int, v variant) (time.Duration, error) {
 	began := time.Now()
-	err := b.apply(ctx, n)
+	err := b.apply(ctx, n, v)
 	return time.Since(began), err
 }
 
 // apply deploys the next revision and waits until nothing is left of the one before.
-func (b *instar) apply(ctx context.Context, n int) error {
+func (b *instar) apply(ctx context.Context, n int, v variant) error {
 	b.version++
 	spec := core.Spec{
 		Compute: core.Compute{Driver: "docker"}, Artifact: core.Artifact{Source: b.image},
@@ -81,7 +83,7 @@ func (b *instar) apply(ctx context.Context, n int) error {
 			Type: core.CheckHTTP, Port: "http", Path: "/healthz", Interval: core.Duration(interval), Timeout: core.Duration(interval),
 			HealthyFor: core.Duration(time.Millisecond), Failures: 3,
 		}},
-		Rollout: core.RolloutSpec{Strategy: core.StrategyBlueGreen, ProgressDeadline: core.Duration(limit)},
+		Rollout: v.rollout(),
 		Grace:   core.Duration(grace),
 	}
 	set := core.Set{Services: []core.Declared{{Name: "bench", Count: n, Spec: spec}}}

@@ -1,6 +1,6 @@
 // Command docker measures how long it takes to replace the containers of one service: by instar, by the bare
 // calls to the Engine's API that no replacement can do without, and by `docker service update` of a one-node
-// swarm. All replace them at once, blue-green. All use one private engine, one image and the same concurrency, in turn; the medians count.
+// swarm: all at once, blue-green, and a fifth of them at a time, rolling. All use one private engine, one image and the same concurrency, in turn; the medians count.
 //
 // The swarm is measured twice: with the health check that instar makes, which Docker makes for the first time
 // when its interval is over, and without one, which is the best it can do.
@@ -36,21 +36,26 @@ const (
 // subject is somebody who replaces all containers of a service. Prepare makes them, untimed; Clear removes them.
 type subject interface {
 	prepare(ctx context.Context, n int) error
-	replace(ctx context.Context, n int) (time.Duration, error)
+	replace(ctx context.Context, n int, v variant) (time.Duration, error)
 	clear(ctx context.Context) error
 }
 
 func main() {
 	instances := flag.Int("instances", 50, "containers of the service")
 	rounds := flag.Int("rounds", 5, "replacements by each; the median counts")
+	strategies := flag.String("strategies", "blue_green,rolling", "how they are replaced")
 	flag.Parse()
-	if err := run(context.Background(), *instances, *rounds); err != nil {
+	variants, err := variantsOf(*strategies, *instances)
+	if err == nil {
+		err = run(context.Background(), *instances, *rounds, variants)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench-docker:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, instances, rounds int) (err error) {
+func run(ctx context.Context, instances, rounds int, variants []variant) (err error) {
 	engine, image, err := startEngine(ctx)
 	if err != nil {
 		return err
@@ -67,36 +72,38 @@ func run(ctx context.Context, instances, rounds int) (err error) {
 	defer func() { err = errors.Join(err, instar.close()) }()
 	names := []string{"floor", "instar", "swarm", "swarm without checks"}
 	subjects := []subject{&floor{engine: engine, image: image}, instar, swarm.with("checked", true), swarm.with("unchecked", false)}
-	took := make([][]float64, len(subjects))
-	for round := range rounds {
-		for i, s := range subjects {
-			d, err := measure(ctx, s, instances)
-			if err != nil {
-				return fmt.Errorf("%s: %w", names[i], err)
-			}
-			took[i] = append(took[i], d.Seconds())
-			fmt.Fprintf(os.Stderr, "round %d: %s: %.1f s\n", round+1, names[i], d.Seconds())
-		}
-	}
 	var rows []report.Row
-	for i, name := range names {
-		median := report.Median(took[i])
-		at := fmt.Sprintf("blue_green %d", instances)
-		rows = append(rows,
-			report.Row{Case: at, Subject: name, Metric: "replaced", Value: median, Unit: "s"},
-			report.Row{Case: at, Subject: name, Metric: "to_floor", Value: median / report.Median(took[0]), Unit: "×"})
+	for _, v := range variants {
+		took := make([][]float64, len(subjects))
+		for round := range rounds {
+			for i, s := range subjects {
+				d, err := measure(ctx, s, instances, v)
+				if err != nil {
+					return fmt.Errorf("%s: %w", names[i], err)
+				}
+				took[i] = append(took[i], d.Seconds())
+				fmt.Fprintf(os.Stderr, "%s round %d: %s: %.1f s\n", v.strategy, round+1, names[i], d.Seconds())
+			}
+		}
+		at := fmt.Sprintf("%s %d", v.strategy, instances)
+		for i, name := range names {
+			median := report.Median(took[i])
+			rows = append(rows,
+				report.Row{Case: at, Subject: name, Metric: "replaced", Value: median, Unit: "s"},
+				report.Row{Case: at, Subject: name, Metric: "to_floor", Value: median / report.Median(took[0]), Unit: "×"})
+		}
 	}
 	return report.Write(os.Stdout, "docker", rows)
 }
 
 // measure times one replacement. What others have made is not there meanwhile.
-func measure(ctx context.Context, s subject, n int) (took time.Duration, err error) {
+func measure(ctx context.Context, s subject, n int, v variant) (took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := s.prepare(ctx, n); err != nil {
 		return 0, err
 	}
-	took, err = s.replace(ctx, n)
+	took, err = s.replace(ctx, n, v)
 	return took, errors.Join(err, s.clear(ctx))
 }
 

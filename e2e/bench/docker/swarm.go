@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/client"
 
+	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/plugins/compute/docker/dockertest"
 )
 
@@ -45,7 +46,7 @@ func (s *swarmNode) with(name string, checked bool) *swarmService {
 }
 
 // spec is the service as the present version has it.
-func (s *swarmService) spec(n int) swarm.ServiceSpec {
+func (s *swarmService) spec(n int, v variant) swarm.ServiceSpec {
 	replicas, patience := uint64(n), grace //nolint:gosec // a number of containers
 	check := &container.HealthConfig{Test: []string{"NONE"}}
 	if s.checked {
@@ -54,8 +55,9 @@ func (s *swarmService) spec(n int) swarm.ServiceSpec {
 			Interval: interval, Timeout: interval, Retries: 3,
 		}
 	}
-	// All at a time, and the old ones go when the new ones serve: what blue_green does.
-	update := &swarm.UpdateConfig{Parallelism: replicas, Order: swarm.UpdateOrderStartFirst, FailureAction: swarm.UpdateFailureActionPause, Monitor: time.Nanosecond}
+	// Old ones go when the new ones serve. All at a time is what blue_green does.
+	parallelism := uint64(v.parallelism(n)) //nolint:gosec // a number of containers
+	update := &swarm.UpdateConfig{Parallelism: parallelism, Order: swarm.UpdateOrderStartFirst, FailureAction: swarm.UpdateFailureActionPause, Monitor: time.Nanosecond}
 	return swarm.ServiceSpec{
 		Annotations: swarm.Annotations{Name: s.name},
 		TaskTemplate: swarm.TaskSpec{ContainerSpec: &swarm.ContainerSpec{
@@ -71,7 +73,7 @@ func (s *swarmService) spec(n int) swarm.ServiceSpec {
 
 func (s *swarmService) prepare(ctx context.Context, n int) error {
 	s.version++
-	if _, err := s.engine.API.ServiceCreate(ctx, client.ServiceCreateOptions{Spec: s.spec(n)}); err != nil {
+	if _, err := s.engine.API.ServiceCreate(ctx, client.ServiceCreateOptions{Spec: s.spec(n, variant{strategy: core.StrategyBlueGreen})}); err != nil {
 		return fmt.Errorf("make the swarm's service: %w", err)
 	}
 	return s.settled(ctx, n)
@@ -84,22 +86,22 @@ func (s *swarmService) clear(ctx context.Context) error {
 	return s.settled(ctx, 0)
 }
 
-func (s *swarmService) replace(ctx context.Context, n int) (time.Duration, error) {
+func (s *swarmService) replace(ctx context.Context, n int, v variant) (time.Duration, error) {
 	s.version++
 	began := time.Now()
-	if err := s.update(ctx, n); err != nil {
+	if err := s.update(ctx, n, v); err != nil {
 		return 0, err
 	}
 	err := s.settled(ctx, n)
 	return time.Since(began), err
 }
 
-func (s *swarmService) update(ctx context.Context, n int) error {
+func (s *swarmService) update(ctx context.Context, n int, v variant) error {
 	now, err := s.engine.API.ServiceInspect(ctx, s.name, client.ServiceInspectOptions{})
 	if err != nil {
 		return err
 	}
-	_, err = s.engine.API.ServiceUpdate(ctx, s.name, client.ServiceUpdateOptions{Version: now.Service.Version, Spec: s.spec(n)})
+	_, err = s.engine.API.ServiceUpdate(ctx, s.name, client.ServiceUpdateOptions{Version: now.Service.Version, Spec: s.spec(n, v)})
 	return err
 }
 
