@@ -22,15 +22,10 @@ func TestDockerPullIsShown(t *testing.T) {
 	image, size, release := c.slowImage()
 	c.must(c.args(0)...)
 
-	args := c.args(1)
-	for i, arg := range args {
-		if strings.HasPrefix(arg, "image=") {
-			args[i] = "image=" + image
-		}
-	}
+	c.image = image
 	applied := make(chan string, 1)
 	go func() {
-		out, err := c.node.CLI(c.Context(), args...)
+		out, err := c.node.CLI(c.Context(), c.args(1)...)
 		applied <- fmt.Sprint(out, err)
 	}()
 	c.await("the rollout begins", func() bool { return c.rollout().Number == 2 })

@@ -17,6 +17,11 @@ variable "driver" {
   default = "proxy"
 }
 
+variable "read_only" {
+  type    = bool
+  default = true
+}
+
 config "shop" {
   data = jsonencode({ banner = "in a container" })
 }
@@ -31,7 +36,7 @@ service "shop" {
   compute "docker" {
     command     = ["-listen", ":${port.http}"]
     working_dir = "/"
-    read_only   = true
+    read_only   = var.read_only
     user        = "1000"
     cap_drop    = ["ALL"]
   }
