@@ -42,6 +42,13 @@ func fixture(t sdktest.T, wrap func(sdktest.T, sdk.Traffic) sdk.Traffic) sdktest
 	d := newDriver(t, dir)
 	return sdktest.TrafficFixture{
 		Driver: wrap(t, d), Configure: configure(dir), DataPlane: true,
+		Unconfigured: func(t sdktest.T) sdk.Traffic {
+			shut(t, d)
+			d = proxy.New(proxy.WithExit(func() {}), proxy.WithLogger(hclog.NewNullLogger()))
+			last := d
+			t.Cleanup(func() { shut(t, last) })
+			return wrap(t, d)
+		},
 		Reopen: func(t sdktest.T) sdk.Traffic {
 			shut(t, d)
 			d = newDriver(t, dir)
