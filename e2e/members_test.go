@@ -27,8 +27,8 @@ func newMembers(t *testing.T) (*node.Cluster, context.Context) {
 	return newMembersOf(t, built.bin)
 }
 
-// newMembersOf is newMembers with the binaries of a folder.
-func newMembersOf(t *testing.T, bin string) (*node.Cluster, context.Context) {
+// newMembersOf is newMembers with the binaries of a folder, and other options if there is something to change.
+func newMembersOf(t *testing.T, bin string, change ...func(*node.ClusterOptions)) (*node.Cluster, context.Context) {
 	t.Helper()
 	dir, err := node.TempDir()
 	if err != nil {
@@ -36,13 +36,17 @@ func newMembersOf(t *testing.T, bin string) (*node.Cluster, context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), membersLimit)
 	t.Cleanup(cancel)
-	c, err := node.StartCluster(ctx, node.ClusterOptions{
+	options := node.ClusterOptions{
 		Bin: bin, Dir: dir, Voters: 3, Member: `node_grace = "60s"`,
 		Host: func(int) string { return "127.0.0.1" },
 		NodeConfig: func(i int) string {
 			return fmt.Sprintf("compute \"process\" \"local\" {}\ntraffic \"proxy\" \"edge%d\" {}\n", i)
 		},
-	})
+	}
+	for _, f := range change {
+		f(&options)
+	}
+	c, err := node.StartCluster(ctx, options)
 	t.Cleanup(func() {
 		end, cancel := context.WithTimeout(context.Background(), membersLimit)
 		defer cancel()

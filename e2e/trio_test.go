@@ -34,10 +34,10 @@ func newTrio(t *testing.T) *trio {
 	return newTrioOf(t, built.bin)
 }
 
-// newTrioOf is newTrio with the binaries of a folder.
-func newTrioOf(t *testing.T, bin string) *trio {
+// newTrioOf is newTrio with the binaries of a folder, and other options if there is something to change.
+func newTrioOf(t *testing.T, bin string, change ...func(*node.ClusterOptions)) *trio {
 	t.Helper()
-	c, ctx := newMembersOf(t, bin)
+	c, ctx := newMembersOf(t, bin, change...)
 	tr := &trio{Cluster: c, dir: t.TempDir(), births: newRegister(t), ctx: ctx, bind: "127.0.0.1"}
 	tr.build(t)
 	for range c.Nodes {

@@ -55,8 +55,10 @@ type Config struct {
 	DeadAfter, NodeGrace time.Duration
 	Logger               hclog.Logger
 
-	Now   func() time.Time // nil: time.Now
-	Every time.Duration    // of the leader's round; default 500ms
+	Now func() time.Time // nil: time.Now
+	// Steady is a clock that does not jump when Now does, for durations that are kept in the store. nil: Now.
+	Steady func() time.Time
+	Every  time.Duration // of the leader's round; default 500ms
 	// Stable is for how long a voter-to-be has to keep up before it is promoted; default 2s.
 	Stable time.Duration
 	// Level is the newest level of stored formats that this node reads; default core.Level.
@@ -91,6 +93,9 @@ const (
 func New(cfg Config) (*Cluster, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Steady == nil {
+		cfg.Steady = cfg.Now
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()

@@ -25,7 +25,7 @@ func (c *Cluster) bury(ctx context.Context, view *state.View, cluster core.Clust
 		if !s.Voter || !there || m.State != core.MemberActive || !away || status.State != core.NodeDown || s.Node == c.cfg.Node {
 			continue
 		}
-		gone := c.now().Sub(status.Since)
+		gone := c.cfg.Steady().Sub(status.Since)
 		if gone < cluster.DeadAfter.Std() {
 			continue
 		}

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"time"
 
 	"github.com/instarhq/instar/core"
 	"github.com/instarhq/instar/core/control"
@@ -17,11 +16,11 @@ func (d *Daemon) startControl(context.Context) error {
 	if err := d.startArtifacts(); err != nil {
 		return err
 	}
-	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host, d.artifacts}, History: d.store})
+	d.operations = control.NewOperations(control.OperationsConfig{State: d.state, Resolver: &resolver{d.host, d.artifacts}, History: d.store, Now: d.clock.Now})
 	d.startBeats()
 	d.background("control", func(ctx context.Context) error {
 		return d.store.Lead(ctx, func(ctx context.Context) error {
-			config := control.Config{State: d.state, Liveness: d.beats.tracker, Current: d.caughtUp, Logger: d.log}
+			config := control.Config{State: d.state, Liveness: d.beats.tracker, Current: d.caughtUp, Now: d.clock.Now, Logger: d.log}
 			return control.New(config).Run(ctx)
 		})
 	})
@@ -29,13 +28,13 @@ func (d *Daemon) startControl(context.Context) error {
 }
 
 // waiting says what a service waits for.
-func waiting(view *state.View, service string) string {
-	return control.Waiting(view, service, time.Now())
+func (d *Daemon) waiting(view *state.View, service string) string {
+	return control.Waiting(view, service, d.clock.Now())
 }
 
 // drained says how far the emptying of a node has come.
-func drained(view *state.View, node string) (core.DrainView, error) {
-	return control.Drained(view, node, time.Now())
+func (d *Daemon) drained(view *state.View, node string) (core.DrainView, error) {
+	return control.Drained(view, node, d.clock.Now())
 }
 
 // resolver pins artifacts with this node's drivers. A source that is not here is looked for on the node

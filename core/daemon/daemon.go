@@ -15,6 +15,7 @@ import (
 	"github.com/instarhq/instar/core/driverhost"
 	"github.com/instarhq/instar/core/mesh"
 	"github.com/instarhq/instar/core/state"
+	"github.com/instarhq/instar/core/steady"
 	"github.com/instarhq/instar/core/telemetry"
 	"github.com/instarhq/instar/raftstore"
 )
@@ -24,6 +25,7 @@ type Daemon struct {
 	cfg Config
 	log hclog.Logger
 
+	clock      *steady.Clock // of what is kept in the store and has a duration
 	dir        *dataDir
 	member     *member // nil: this node is a cluster of its own
 	store      *raftstore.Store
@@ -109,7 +111,7 @@ func New(cfg Config) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{cfg: cfg, log: cfg.Logger, telemetry: figures}
+	d := &Daemon{cfg: cfg, log: cfg.Logger, clock: steady.New(), telemetry: figures}
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	return d, nil
 }

@@ -127,7 +127,7 @@ func (d *Daemon) apiConfig() (api.Config, error) {
 	}
 	return api.Config{
 		State: d.state, Store: d.store, Operations: d.operations, Snapshots: d.snapshots, Logs: &logs{node: d.cfg.Node, state: d.state, host: d.host},
-		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: waiting, Drained: drained,
+		Signers: []note.Signer{signer}, Keys: []string{public}, Leader: d.store.Leader, Waiting: d.waiting, Drained: d.drained,
 		Node: d.cfg.Node, Version: d.cfg.Version, Origin: d.store.Origin(), Logger: d.log,
 		Observer: d.telemetry, Metrics: d.telemetry.Handler(), Debug: d.writeDebug,
 	}, nil

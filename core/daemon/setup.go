@@ -198,7 +198,7 @@ func (d *Daemon) startCluster(ctx context.Context) (err error) {
 	m.cluster, err = cluster.New(cluster.Config{
 		Node: d.cfg.Node, Address: m.address, API: apiNames(&d.cfg), Version: d.cfg.Version, DataDir: d.cfg.DataDir,
 		State: d.state, Raft: raftMembers{d.store}, Mesh: m.mesh, Keeper: m.keeper, Book: m.book, Record: m.record,
-		DeadAfter: d.cfg.Membership.DeadAfter, NodeGrace: d.cfg.Membership.NodeGrace, Level: d.cfg.Membership.Level,
+		Steady: d.clock.Now, DeadAfter: d.cfg.Membership.DeadAfter, NodeGrace: d.cfg.Membership.NodeGrace, Level: d.cfg.Membership.Level,
 		Every: d.cfg.Membership.Every, Stable: d.cfg.Membership.Stable, Logger: d.log,
 	})
 	if err != nil {

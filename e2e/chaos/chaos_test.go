@@ -38,7 +38,7 @@ func TestChaos(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := chaos.Run(ctx, chaos.Config{Bin: bin, Shop: shop, Duration: 30 * time.Second, Seed: 2, Out: t.Output()}); err != nil {
+	if err := chaos.Run(ctx, chaos.Config{Bin: bin, Shop: shop, Duration: 30 * time.Second, Seed: 36, Out: t.Output()}); err != nil {
 		t.Error(err)
 	}
 }

@@ -3,7 +3,8 @@
 //
 // The hosts are network namespaces (package lab), the processes are the real ones. Faults: a daemon or the
 // leader killed or stopped, links cut (both ways, one way, the leader alone, a bridge), a flapping
-// cable, a host that vanishes with everything on it, a full disk, a read-only disk. The schedule comes from
+// cable, a host that vanishes with everything on it, a full disk, a read-only disk, wall clocks that jump a
+// second, ten minutes or a day, both ways. The schedule comes from
 // a seed, which is printed; the same seed makes the same schedule, although not the same interleaving.
 //
 // The judges: the clients' history is linearizable (porcupine); every acknowledged write is in the log with its

@@ -76,6 +76,17 @@ var faults = []fault{
 	{name: "the leader's store is full", weight: 2, begin: func(ctx context.Context, r *run, at int, _ *rand.Rand) error {
 		return fill(r.store(r.leader(ctx, at)))
 	}, end: emptied},
+	{name: "a clock jumps", weight: 3, begin: func(ctx context.Context, r *run, at int, random *rand.Rand) error {
+		return r.step(ctx, jump(random), at)
+	}, end: clocksRight},
+	{name: "the leader's clock jumps", weight: 4, begin: func(ctx context.Context, r *run, at int, random *rand.Rand) error {
+		offset := jump(random)
+		return r.step(ctx, offset, r.leader(ctx, at))
+	}, end: clocksRight},
+	{name: "the followers' clocks jump, and the leader is killed", weight: 2, begin: func(ctx context.Context, r *run, at int, random *rand.Rand) error {
+		offset, leader := jump(random), r.leader(ctx, at)
+		return errors.Join(r.step(ctx, offset, r.other(leader, 1), r.other(leader, 2)), r.kill(leader))
+	}, end: clocksRight},
 	{name: "a daemon dies and comes back to a disk that cannot be written to", weight: 2, begin: func(ctx context.Context, r *run, at int, _ *rand.Rand) error {
 		if err := errors.Join(r.kill(at), r.remount(ctx, at, "ro")); err != nil {
 			return err
@@ -87,6 +98,22 @@ var faults = []fault{
 	}, end: func(ctx context.Context, r *run, _ int) error {
 		return errors.Join(r.remount(ctx, -1, "rw"), r.revive(ctx))
 	}},
+}
+
+// jumps are how far clocks jump, both ways.
+var jumps = []time.Duration{time.Second, 10 * time.Minute, 24 * time.Hour}
+
+func jump(random *rand.Rand) time.Duration {
+	offset := jumps[random.IntN(len(jumps))]
+	if random.IntN(2) == 0 {
+		return -offset
+	}
+	return offset
+}
+
+// clocksRight sets every clock right, which is a jump again.
+func clocksRight(ctx context.Context, r *run, _ int) error {
+	return errors.Join(r.revive(ctx), r.step(ctx, 0, 0, 1, 2))
 }
 
 // step is one entry of a schedule.

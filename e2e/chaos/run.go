@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/instarhq/instar/e2e/clock"
 	"github.com/instarhq/instar/e2e/lab"
 	"github.com/instarhq/instar/e2e/node"
 )
@@ -21,6 +22,7 @@ const hosts = 3
 type Config struct {
 	Bin      string // the folder with the binaries
 	Shop     string // the folder with announce and shop: the service's artifact
+	Static   bool   // the binaries are as the product is built; else they have the race detector
 	Duration time.Duration
 	Seed     uint64
 	Out      io.Writer // the story
@@ -33,6 +35,7 @@ type run struct {
 	births    string
 	lab       *lab.Lab
 	cluster   *node.Cluster
+	clocks    *clock.Clocks
 	history   *history
 	customers *customers
 	began     time.Time
@@ -46,6 +49,9 @@ type run struct {
 // convergence is what customers may notice after a fault that they may notice: until health checks and
 // grace periods have done their work.
 const convergence = 20 * time.Second
+
+// clockPatience is what a daemon gets to follow its clock.
+const clockPatience = 30 * time.Second
 
 // Run runs and judges. The error says everything that was found wrong.
 func Run(ctx context.Context, config Config) (err error) {
@@ -94,6 +100,10 @@ func (r *run) setUp(ctx context.Context) (err error) {
 	if err := os.Chmod(r.births, 0o666); err != nil { //nolint:gosec // instances run as other users
 		return err
 	}
+	bin, err := r.build(ctx)
+	if err != nil {
+		return err
+	}
 	if r.lab, err = lab.New(ctx, hosts); err != nil {
 		return err
 	}
@@ -103,7 +113,8 @@ func (r *run) setUp(ctx context.Context) (err error) {
 		}
 	}
 	r.cluster, err = node.StartCluster(ctx, node.ClusterOptions{
-		Bin: r.Bin, Dir: r.dir, Voters: hosts, Host: r.lab.Address, Port: 4748, Wrap: r.lab.Wrap,
+		Bin: bin, Dir: r.dir, Voters: hosts, Host: r.lab.Address, Port: 4748,
+		Wrap:   func(i int, command []string) []string { return r.lab.Wrap(i, r.clocks.Wrap(i, command)) },
 		Config: "compute \"process\" \"local\" {\n  address = \"ADDRESS\"\n}\ntraffic \"proxy\" \"local\" {}\n",
 		Member: "node_grace = \"8s\"",
 	})
@@ -115,6 +126,20 @@ func (r *run) setUp(ctx context.Context) (err error) {
 	}
 	r.say("three nodes, and the first version serves")
 	return nil
+}
+
+// build makes the binaries with an instard whose clock can be set.
+func (r *run) build(ctx context.Context) (string, error) {
+	if !clock.Supported() {
+		return "", errors.New("the clocks of hosts can be set on linux with amd64 only")
+	}
+	repository, err := node.Repository()
+	if err != nil {
+		return "", err
+	}
+	r.clocks = clock.New(r.dir)
+	bin := filepath.Join(r.dir, "bin")
+	return bin, clock.Build(ctx, repository, node.Variant{Bin: r.Bin, Out: bin, Race: !r.Static, Static: r.Static})
 }
 
 // disk is where a host's data directory is: a file system of its own.
@@ -238,6 +263,23 @@ func (r *run) revive(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("start n%d again: %w", i+1, err))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+// step sets the wall clocks of hosts, and waits for those whose daemon runs.
+func (r *run) step(ctx context.Context, offset time.Duration, at ...int) error {
+	ctx, cancel := context.WithTimeout(ctx, clockPatience)
+	defer cancel()
+	var errs []error
+	for _, i := range at {
+		errs = append(errs, r.clocks.Set(i+1, offset))
+	}
+	for _, i := range at {
+		if r.cluster.Nodes[i].Running() {
+			errs = append(errs, r.clocks.Await(ctx, i+1, offset))
+		}
+	}
+	r.say("clocks of %v: %s", at, offset)
 	return errors.Join(errs...)
 }
 

@@ -53,8 +53,12 @@ func Lock(ctx context.Context, bin, dataDir string, drivers ...string) error {
 }
 
 func goTool(ctx context.Context, dir string, args ...string) error {
+	return runGo(ctx, dir, nil, args...)
+}
+
+func runGo(ctx context.Context, dir string, environment []string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), environment...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %v: %w\n%s", args, err, out)
 	}

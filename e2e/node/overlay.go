@@ -15,6 +15,7 @@ type Variant struct {
 	Out     string            // the folder to make
 	Version string            // stamped into it; empty: dev
 	Race    bool              // with the race detector
+	Static  bool              // as the product is built
 	Files   map[string][]byte // contents by path in the repository; a path that is not there is added
 }
 
@@ -49,10 +50,17 @@ func BuildVariant(ctx context.Context, repository string, v Variant) error {
 	if v.Race {
 		args = append(args, "-race")
 	}
+	if v.Static {
+		args = append(args, "-trimpath")
+	}
 	if v.Version != "" {
 		args = append(args, "-ldflags", "-X main.version="+v.Version)
 	}
-	return goTool(ctx, repository, append(args, "./cmd/instard")...)
+	args = append(args, "./cmd/instard")
+	if v.Static {
+		return runGo(ctx, repository, []string{"CGO_ENABLED=0"}, args...)
+	}
+	return goTool(ctx, repository, args...)
 }
 
 // linkAll makes a folder with the binaries of another one, but for instard.

@@ -2,10 +2,14 @@ package keeper
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"math/rand/v2"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/instarhq/instar/core"
 )
 
 const (
@@ -86,5 +90,26 @@ func (k *Keeper) renewOnce(ctx context.Context, r Renewal) error {
 	if err != nil {
 		return err
 	}
+	if err := k.usable(cert); err != nil {
+		return err
+	}
 	return k.Install(cert, bundle)
+}
+
+// usable refuses a certificate that nobody would take yet: the clock of whoever signed it is ahead. The one
+// that the node has serves on; with the new one it would be cut off until the time comes.
+func (k *Keeper) usable(cert string) error {
+	block, _ := pem.Decode([]byte(cert))
+	if block == nil {
+		return core.Errorf(core.CodeInvalid, "the certificate that was signed is not PEM")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return core.Errorf(core.CodeInvalid, "the certificate that was signed: %w", err)
+	}
+	if k.Now().Before(leaf.NotBefore) {
+		return core.Errorf(core.CodeUnavailable, "the new certificate is valid from %s on only", leaf.NotBefore.Format(time.RFC3339)).
+			WithHint("compare the clocks of this machine and of the leader's")
+	}
+	return nil
 }

@@ -90,6 +90,31 @@ func TestCertificateIsRenewedInTime(t *testing.T) {
 	}
 }
 
+// A certificate that is signed by a node whose clock is a day ahead would be refused by all others for a day:
+// the one that there is serves on, and another one is asked for.
+func TestCertificateOfTheFutureIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		authority := newCA(t, cluster)
+		k := member(t, authority, "n1", time.Now())
+		first := serial(t, k)
+		var behind atomic.Int64
+		k.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
+		asked := renewing(t, k, authority, 0, func(n int) error { return nil })
+		behind.Store(int64(day)) // of the signer's clock, that is
+		<-time.After(46*day + time.Hour)
+		synctest.Wait()
+		if len(asked.all()) == 0 || serial(t, k) != first {
+			t.Fatalf("asked %d times, serial %s, before %s", len(asked.all()), serial(t, k), first)
+		}
+		behind.Store(0)
+		<-time.After(time.Hour)
+		synctest.Wait()
+		if serial(t, k) == first {
+			t.Errorf("the clocks agree again, and the certificate is still the old one; asked %d times", len(asked.all()))
+		}
+	})
+}
+
 func TestRenewalIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		authority := newCA(t, cluster)

@@ -40,5 +40,5 @@ func run(ctx context.Context, bin, shop string, duration time.Duration, seed uin
 	if shop, err = filepath.Abs(shop); err != nil { // a service's artifact, which is relative to nothing
 		return err
 	}
-	return chaos.Run(ctx, chaos.Config{Bin: bin, Shop: shop, Duration: duration, Seed: seed, Out: os.Stdout})
+	return chaos.Run(ctx, chaos.Config{Bin: bin, Shop: shop, Static: true, Duration: duration, Seed: seed, Out: os.Stdout})
 }
