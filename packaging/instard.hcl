@@ -3,8 +3,9 @@
 
 data_dir = "/var/lib/instar"
 
-# Drivers are found beside instard itself, and in these folders, which come first. A driver's binary is
-# called instar-KIND-NAME. `instar driver verify BINARY` checks one before you trust it.
+# Drivers are found in these folders, in plugins of the data directory, and beside instard itself. A driver's
+# binary is called instar-KIND-NAME. `instar driver verify BINARY` checks one before you trust it, and
+# `instar driver install BINARY` puts it in its place.
 # plugin_dirs = ["/usr/local/lib/instar"]
 
 # The name of a cluster that is begun here, and of this node; by default the host's.
