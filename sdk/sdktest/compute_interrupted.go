@@ -106,7 +106,10 @@ var computeInterrupted = []computeCheck{
 			}
 			c.create(spec)
 			c.cancelled("Destroy", after, func(ctx context.Context) error { return c.Driver.Destroy(ctx, spec.ID, grace) })
-			c.destroy(spec.ID)
+			err := within(c, c.patience(), "a repeated Destroy", func(ctx context.Context) error { return c.Driver.Destroy(ctx, spec.ID, 0) })
+			if err != nil {
+				c.Errorf("Destroy after a cancelled one: %v", err)
+			}
 			c.nothingOf(spec.ID)
 		})
 	}},

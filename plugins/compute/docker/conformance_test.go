@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/moby/moby/client"
+
 	"github.com/instarhq/instar/plugins/compute/docker"
 	"github.com/instarhq/instar/plugins/compute/docker/dockertest"
 	"github.com/instarhq/instar/sdk"
@@ -48,14 +50,17 @@ func fixture(t sdktest.T, e *dockertest.Engine, wrap func(sdktest.T, *docker.Dri
 		Target: "local", Node: "n1", Cluster: "conformance-" + dir, Generation: 2, StateDir: dir, Config: targetOf(e, ""),
 	}
 	var current *docker.Driver
-	open := func(t sdktest.T) sdk.Compute {
+	fresh := func(t sdktest.T) sdk.Compute {
 		if current != nil {
 			if err := current.Close(context.Background()); err != nil {
 				t.Fatalf("Close: %v", err)
 			}
 		}
 		current = docker.New()
-		d := wrap(t, current)
+		return wrap(t, current)
+	}
+	open := func(t sdktest.T) sdk.Compute {
+		d := fresh(t)
 		if err := d.Configure(context.Background(), req); err != nil {
 			t.Fatalf("Configure: %v", err)
 		}
@@ -68,13 +73,54 @@ func fixture(t sdktest.T, e *dockertest.Engine, wrap func(sdktest.T, *docker.Dri
 		}
 	})
 	return sdktest.ComputeFixture{
-		Driver: driver, Configure: req, Reopen: open, Mounts: true,
+		Driver: driver, Configure: req, Reopen: open, Unconfigured: fresh, Mounts: true,
+		Other:    func(t sdktest.T) (sdk.Compute, sdk.ConfigureRequest) { return neighbour(t, e, wrap) },
+		Holds:    func(t sdktest.T) []string { return containersOf(t, e, req.Cluster) },
+		Harness:  sdktest.Harness{Rounds: 2},
 		Artifact: sdk.Artifact{Source: e.Local(image)},
 		Gone:     sdk.Artifact{Source: "sha256:" + fmt.Sprintf("%064d", 0)},
 		Config:   json.RawMessage(`{"command": ["sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]}`),
 		Exits:    json.RawMessage(`{"command": ["sh", "-c", "exit 3"]}`),
 		Talks: json.RawMessage(`{"command": ["sh", "-c",
 			"for n in 1 2 3 4 5; do echo out $n; done; echo err 1 >&2; trap 'exit 0' TERM; sleep 3600 & wait"]}`),
+		Fails:    json.RawMessage(`{"command": ["/no-such-program"]}`),
+		Stubborn: json.RawMessage(`{"command": ["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]}`),
+		Shows: json.RawMessage(`{"command": ["sh", "-c",
+			"printf '%s\\n' \"$CONFORMANCE\"; if test -e /conformance/data.txt; then cat /conformance/data.txt; fi; unset CONFORMANCE; trap 'exit 0' TERM; sleep 3600 & wait"]}`),
 		Ports: []sdk.Port{{Name: "http"}, {Name: "admin-api"}},
 	}
+}
+
+// neighbour is a driver at the same engine for another cluster.
+func neighbour(t sdktest.T, e *dockertest.Engine, wrap func(sdktest.T, *docker.Driver) sdk.Compute) (sdk.Compute, sdk.ConfigureRequest) {
+	dir := t.TempDir()
+	req := sdk.ConfigureRequest{
+		Target: "local", Node: "n1", Cluster: "neighbour-" + dir, Generation: 2, StateDir: dir, Config: targetOf(e, ""),
+	}
+	d := docker.New()
+	other := wrap(t, d)
+	if err := other.Configure(context.Background(), req); err != nil {
+		t.Fatalf("Configure: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return other, req
+}
+
+// containersOf lists the containers of a cluster, in any state, as the engine has them.
+func containersOf(t sdktest.T, e *dockertest.Engine, cluster string) []string {
+	list, err := e.API.ContainerList(context.Background(), client.ContainerListOptions{
+		All: true, Filters: client.Filters{}.Add("label", "instar.cluster="+cluster),
+	})
+	if err != nil {
+		t.Fatalf("list containers: %v", err)
+	}
+	var names []string
+	for _, c := range list.Items {
+		names = append(names, c.Names[0])
+	}
+	return names
 }
