@@ -16,6 +16,8 @@ var wrongTraffic = []wrong{
 	{"applies the same generation again", "apply/same-generation"},
 	{"forgets generations at restart", "apply/older-generation-after-restart"},
 	{"remove forgets the generation", "remove/older-apply"},
+	{"forgets generations at restart", "apply/crash-inside"},
+	{"remove forgets the generation", "remove/crash-inside"},
 	{"accepts an older remove", "remove/older-generation"},
 	{"mixes generations", "apply/concurrent-generations"},
 	{"comes back with an older state", "backend/survives"},
@@ -40,6 +42,9 @@ var wrongTraffic = []wrong{
 	// What goes where.
 	{"apply is a step", "apply/whole-state"},
 	{"ignores weights", "switch/weights"},
+	{"ignores weights", "switch/weight-zero"},
+	{"a removed route goes on", "remove/after-restart"},
+	{"remove is not idempotent", "remove/unknown-route"},
 	{"passes the preview header on", "preview/header"},
 	{"preview is reachable when it is not set", "preview/header"},
 	{"the shortest path wins", "match/host-and-path"},
@@ -76,6 +81,7 @@ var wrongTraffic = []wrong{
 	{"repeats a secret in an error", "secrets/workload"},
 	{"logs what it is given", "secrets/workload"},
 	{"describes itself anew each time", "describe/complete"},
+	{"describes itself anew each time", "describe/before-configure"},
 	{"has a capability of another kind", "describe/complete"},
 	{"its secret has a default", "describe/complete"},
 }
