@@ -75,7 +75,29 @@ func TestScriptDriver(t *testing.T) {
 	if out := c.must("logs", "greeter"); !strings.Contains(out, "listening") {
 		t.Errorf("the logs do not have what the instances print:\n%s", out)
 	}
+	c.changeByHand(before)
 	c.must("service", "delete", "-yes", "greeter")
+}
+
+// changeByHand changes the script of one instance, and waits until another has taken its place.
+func (c *cluster) changeByHand(before map[string]string) {
+	c.Helper()
+	scripts, err := filepath.Glob(filepath.Join(c.node.DataDir(), "drivers", "targets", "compute_script_local", "state", "instances", "*", "script.mjs"))
+	if err != nil || len(scripts) != len(before) {
+		c.Fatalf("the scripts of %d instances: %v, %v", len(before), scripts, err)
+	}
+	if err := os.WriteFile(scripts[0], []byte("// not what was deployed\n"), 0o600); err != nil {
+		c.Fatal(err)
+	}
+	c.await("the instance that was changed by hand is replaced", func() bool {
+		now, same := c.running("greeter"), 0
+		for id := range now {
+			if _, ok := before[id]; ok {
+				same++
+			}
+		}
+		return len(now) == len(before) && same == len(before)-1
+	})
 }
 
 // running lists a service's instances that are wanted, by id, with their place and fingerprint.

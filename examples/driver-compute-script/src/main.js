@@ -1,8 +1,6 @@
 // instar-compute-script: a compute driver for instar in JavaScript.
 import { launchedByHost } from './instar/host.js';
-import { serve } from './instar/serve.js';
 import { keep, keptDirectory } from './script/keeper.js';
-import { ScriptDriver } from './script/driver.js';
 
 const about = `instar-compute-script ${VERSION} is the compute driver "script" for instar (driver protocol 1).
 
@@ -21,6 +19,9 @@ async function main() {
     process.exitCode = 2;
     return;
   }
+  // Only here, because keepers are many and need none of it.
+  const { serve } = await import('./instar/serve.js');
+  const { ScriptDriver } = await import('./script/driver.js');
   const driver = new ScriptDriver(VERSION);
   await serve(driver, 'compute', driver);
 }
