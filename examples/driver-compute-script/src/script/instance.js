@@ -1,13 +1,13 @@
-// One instance: its directory, its keeper, and what is known of them.
+// One instance: its directory, its keeper, and what is known of them. In the directory:
 //
-//   INSTANCE/record.json   what it was made from, and its ports; written last: without it, nothing was made
-//   INSTANCE/script.EXT    a copy of the artifact
-//   INSTANCE/work/         its working directory, with its mounts
-//   INSTANCE/start.json    what the keeper starts
-//   INSTANCE/keeper        who has claimed it: from here on it was started, for ever
-//   INSTANCE/script        the script's process
-//   INSTANCE/exit          how it ended
-//   INSTANCE/log, log.1    what it printed
+//   record.json   what it was made from, and its ports; written last: without it, nothing was made
+//   script.EXT    a copy of the artifact
+//   work/         its working directory, with its mounts
+//   start.json    what the keeper starts
+//   keeper        who has claimed it: from here on it was started, for ever
+//   script        the script's process
+//   exit          how it ended
+//   log, log.1    what it printed
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
