@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,7 +49,8 @@ func (s *starts) forget(ids ...string) {
 
 func newDockerCluster(t *testing.T) *dockerCluster {
 	t.Helper()
-	return dockerClusterBehind(t, `traffic "proxy" "local" {}`)
+	// For dockerd's restarts on a machine that has much else to do; see the health check of testdata/docker.hcl.
+	return dockerClusterBehind(t, "traffic \"proxy\" \"local\" {\n  connect_patience = \"10s\"\n}")
 }
 
 // dockerClusterBehind has another traffic target than the embedded one.
@@ -109,7 +111,7 @@ func (c *dockerCluster) count(t *testing.T) {
 						c.starts.of[m.Actor.Attributes["instar.instance"]]++
 						c.starts.mu.Unlock()
 					}
-				case <-stream.Err:
+				case <-stream.Err: //nolint:errcheck // another one follows
 					open = false
 				}
 			}
@@ -197,6 +199,24 @@ func TestDockerService(t *testing.T) {
 	c.satisfied(customers.Stop())
 	c.hold(judge.Enough)
 	c.hold(judge.All)
+	if c.Failed() {
+		c.tellTroubles()
+	}
+}
+
+// tellTroubles logs what the agent has said of instances that were not well.
+func (c *dockerCluster) tellTroubles() {
+	for _, record := range c.records() {
+		for _, op := range record.Txn.Ops {
+			var status core.InstanceStatus
+			if op.Kind != core.KindInstanceStatus || json.Unmarshal(op.Value, &status) != nil {
+				continue
+			}
+			if status.Unhealthy != "" || status.Failure != nil {
+				c.Logf("record %d: %s is %s: %s %+v", record.Seq, status.ID, status.Phase, status.Unhealthy, status.Failure)
+			}
+		}
+	}
 }
 
 // restartEngine kills dockerd, waits until the daemon has noticed, and starts it again.

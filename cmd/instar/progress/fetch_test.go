@@ -41,7 +41,7 @@ func TestFetchesAreShown(t *testing.T) {
 func TestLogOfFetches(t *testing.T) {
 	var out bytes.Buffer
 	s := NewScreen(&out, false, nil, table.Style{})
-	for done := int64(0); done <= 100; done++ {
+	for done := range int64(101) {
 		view := rollout(core.RolloutProvisioning)
 		view.Progress.Created = 0
 		view.Progress.Fetches = []core.NodeFetch{fetch("n1", done, 100), fetch("n2", 0, 100)}
