@@ -47,6 +47,12 @@ type member struct {
 	times   []time.Duration
 }
 
+func newMember(e sdk.Endpoint) *member {
+	m := &member{EndpointObservation: sdk.EndpointObservation{ID: e.ID, Address: e.Address, State: sdk.EndpointUp}}
+	m.ctx, m.cut = context.WithCancel(context.Background())
+	return m
+}
+
 func newPlane(fault string) *plane {
 	return &plane{fault: fault, routes: map[string]*planeRoute{}, lines: map[string]*line{}}
 }
@@ -106,8 +112,7 @@ func (p *plane) put(r sdk.Route) error {
 		for _, e := range pool.Endpoints {
 			m := there.members[e.ID]
 			if m == nil {
-				m = &member{EndpointObservation: sdk.EndpointObservation{ID: e.ID, Address: e.Address, State: sdk.EndpointUp}}
-				m.ctx, m.cut = context.WithCancel(context.Background())
+				m = newMember(e)
 				there.members[e.ID] = m
 			}
 			m.inRoute = true

@@ -208,7 +208,7 @@ func (d *soundCompute) Destroy(ctx context.Context, id string, grace time.Durati
 	if d.is("kills at once") {
 		grace = 0
 	}
-	if err := d.world.stop(ctx, name, behaviour, grace); err != nil {
+	if err := d.world.stop(ctx, behaviour, grace); err != nil {
 		return err
 	}
 	if d.dead.Load() {

@@ -129,6 +129,10 @@ func (d *soundCompute) Logs(ctx context.Context, id string, opts sdk.LogOptions,
 		return err
 	}
 	name, at := d.name(id), 0
+	ended := ctx.Done()
+	if d.is("streams never end") {
+		ended = nil
+	}
 	for first := true; ; first = false {
 		next := d.world.next()
 		t, ok := d.world.find(name)
@@ -154,11 +158,8 @@ func (d *soundCompute) Logs(ctx context.Context, id string, opts sdk.LogOptions,
 			return nil
 		}
 		select {
-		case <-ctx.Done():
-			if !d.is("streams never end") {
-				return ctx.Err()
-			}
-			ctx = context.WithoutCancel(ctx)
+		case <-ended:
+			return ctx.Err()
 		case <-next:
 		}
 	}

@@ -218,7 +218,7 @@ func (d *soundTraffic) bring(r sdk.Route) error {
 		mixed := r
 		mixed.Generation = before.Generations[r.ID]
 		_ = d.plane.put(mixed)
-		_ = pause(context.Background(), 5*time.Millisecond)
+		_ = pause(context.Background(), 150*time.Millisecond) // long enough to be seen, however busy the machine is
 	}
 	if err := d.plane.put(r); err != nil {
 		d.state = before

@@ -37,10 +37,10 @@ var trafficRemoval = []trafficCheck{
 			c.Errorf("GET while the removed route drains: %d %q, want a refusal", status, body)
 		}
 		b.release <- struct{}{}
-		c.answered(answers, 1)
+		c.answered(answers)
 		eventually(c, c.soon(), "one request is left", func() bool { return c.draining(r.ID, b.address) == 1 })
 		close(b.release)
-		c.answered(answers, 1)
+		c.answered(answers)
 		if err := <-removed; err != nil {
 			c.Errorf("Remove: %v", err)
 		}

@@ -116,11 +116,11 @@ var trafficStreams = []trafficCheck{
 	}},
 	{"match/host-and-path", "routes on one listener are told apart by the most exact host and the longest path", func(c *trafficRun) {
 		c.client(sdk.Route{}) // skips without a data plane
-		any := next(c.route(), pool(1, 1, startBackend(c, 1).address))
-		routes := []sdk.Route{any}
+		other := next(c.route(), pool(1, 1, startBackend(c, 1).address))
+		routes := []sdk.Route{other}
 		for n, match := range [][2]string{{"", "/api"}, {"shop.example", ""}, {"shop.example", "/api/v2"}} {
 			r := next(c.route(), pool(n+2, 1, startBackend(c, n+2).address))
-			r.Listen, r.Host, r.Path = any.Listen, match[0], match[1]
+			r.Listen, r.Host, r.Path = other.Listen, match[0], match[1]
 			routes = append(routes, r)
 		}
 		for _, r := range routes {
@@ -130,10 +130,16 @@ var trafficStreams = []trafficCheck{
 			host, path string
 			revision   int
 		}{
-			{"other.example", "/", 1}, {"other.example", "/api", 2}, {"other.example", "/api/x", 2}, {"other.example", "/apian", 1},
-			{"shop.example", "/", 3}, {"SHOP.example", "/api", 3}, {"shop.example", "/api/v2/x", 4}, {"shop.example", "/api/v20", 3},
+			{"other.example", "/", 1},
+			{"other.example", "/api", 2},
+			{"other.example", "/api/x", 2},
+			{"other.example", "/apian", 1},
+			{"shop.example", "/", 3},
+			{"SHOP.example", "/api", 3},
+			{"shop.example", "/api/v2/x", 4},
+			{"shop.example", "/api/v20", 3},
 		} {
-			conn := c.dial(any)
+			conn := c.dial(other)
 			conn.send("GET " + want.path + " HTTP/1.1\r\nHost: " + want.host + "\r\nConnection: close\r\n\r\n")
 			answer, err := http.ReadResponse(conn.reader, nil)
 			if err != nil {
@@ -157,7 +163,7 @@ type connection struct {
 
 func (c *trafficRun) dial(r sdk.Route) *connection {
 	c.Helper()
-	conn, err := net.DialTimeout("tcp", r.Listen, c.patience())
+	conn, err := (&net.Dialer{Timeout: c.patience()}).DialContext(c.Context(), "tcp", r.Listen)
 	if err == nil {
 		err = conn.SetDeadline(time.Now().Add(2 * c.patience()))
 	}

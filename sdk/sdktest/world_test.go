@@ -13,13 +13,12 @@ import (
 
 // world is a backend that instances run at. Drivers come and go, it stays; it can be slow, and away.
 type world struct {
-	mu       sync.Mutex
-	things   map[string]*thing // by name; a backend of this kind allows a name once
-	ports    int
-	down     bool
-	delay    time.Duration
-	changed  chan struct{} // closed and replaced at every change
-	stubborn time.Duration
+	mu      sync.Mutex
+	things  map[string]*thing // by name; a backend of this kind allows a name once
+	ports   int
+	down    bool
+	delay   time.Duration
+	changed chan struct{} // closed and replaced at every change
 }
 
 // thing is one instance as the world has it.
@@ -133,7 +132,7 @@ func (w *world) start(name, behaviour string) error {
 }
 
 // stop ends a thing: at once, or after the grace if it does not listen.
-func (w *world) stop(ctx context.Context, name, behaviour string, grace time.Duration) error {
+func (w *world) stop(ctx context.Context, behaviour string, grace time.Duration) error {
 	if behaviour == "stubborn" {
 		return pause(ctx, grace)
 	}
