@@ -1,6 +1,8 @@
 package layout
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -40,11 +42,45 @@ func Place(old *Route, spec sdk.Route, sizes Sizes, now time.Time, addresses map
 	}
 	for _, pool := range spec.Pools {
 		r.join(pool, sizes, addresses)
+		r.configure(pool, weight(old, pool.Revision))
 	}
 	for len(r.Backends) < sizes.Pools {
 		r.Backends = append(r.Backends, Backend{Slots: make([]Slot, max(sizes.Slots, min(r.widest(), largeSpare)))})
 	}
 	return r
+}
+
+// weight is what a revision's pool had.
+func weight(old *Route, revision int) int {
+	if old == nil {
+		return 0
+	}
+	for _, p := range old.Spec.Pools {
+		if p.Revision == revision {
+			return p.Weight
+		}
+	}
+	return 0
+}
+
+// configure gives the backend of a pool that gets its first requests, or all of them, the route's configuration. If it had
+// another one, its endpoints are checked anew, by that; but not those that serve already.
+func (r *Route) configure(pool sdk.Pool, before int) {
+	b := &r.Backends[r.Pool(pool.Revision)]
+	config := r.Spec.Config
+	if len(config) == 0 {
+		config = json.RawMessage("{}")
+	}
+	alone := !slices.ContainsFunc(r.Spec.Pools, func(p sdk.Pool) bool { return p.Weight > 0 && p.Revision != pool.Revision })
+	if b.Config != nil && (pool.Weight == 0 || before > 0 && !alone) || bytes.Equal(b.Config, config) {
+		return
+	}
+	if b.Config != nil && before == 0 {
+		for j := range b.Slots {
+			b.Slots[j].Checked = b.Slots[j].Checked && !b.Slots[j].Serving()
+		}
+	}
+	b.Config = config
 }
 
 // largeSpare bounds the slots of backends that are prepared and not needed yet.
@@ -65,7 +101,9 @@ func (r *Route) join(pool sdk.Pool, sizes Sizes, addresses map[string]string) {
 		at = r.vacant(len(pool.Endpoints), sizes)
 	}
 	b := &r.Backends[at]
-	b.Revision = pool.Revision
+	if b.Revision != pool.Revision {
+		b.Revision, b.Config = pool.Revision, nil
+	}
 	var missing []sdk.Endpoint
 	for _, e := range pool.Endpoints {
 		if !slices.ContainsFunc(b.Slots, func(s Slot) bool { return s.ID == e.ID && s.Wanted == e.Address && !s.Leaving() }) {

@@ -73,7 +73,8 @@ type writer struct {
 func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 
 func (w *writer) all(state State) {
-	w.plainIdle = !knowsIdleClose(state.Version)
+	// An HAProxy that was not seen yet has to be able to begin with what is written; it is reloaded when it was.
+	w.plainIdle = state.Version == "" || !knowsIdleClose(state.Version)
 	w.line("# Written by instar's haproxy driver; changes are overwritten. See `instar driver docs haproxy`.")
 	w.defaults()
 	byListener := make(map[string][]*Route)
@@ -195,7 +196,11 @@ func (w *writer) tcpRules(name string, r *Route) {
 func tableSize(slots int) int { return min(200*slots, 100_000) }
 
 func (w *writer) backend(r *Route, index int) {
-	b, options := &r.Backends[index], w.options(r.Spec)
+	b, spec := &r.Backends[index], r.Spec
+	if b.Config != nil {
+		spec.Config = b.Config
+	}
+	options := w.options(spec)
 	w.line("\nbackend %s from instar-%s", r.BackendName(index), r.Spec.Protocol)
 	// The other algorithm can have 4095 servers.
 	if options.RoundRobin && len(b.Slots) < 4096 {

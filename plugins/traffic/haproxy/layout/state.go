@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -36,6 +37,9 @@ type Route struct {
 type Backend struct {
 	Revision int // 0: free
 	Slots    []Slot
+	// Config is the route's configuration as the revision had it when it got its first requests: how it is checked
+	// must not change because another one is checked differently. nil: the route's present one.
+	Config json.RawMessage `json:",omitempty"`
 }
 
 // Slot is one server line.
