@@ -52,7 +52,7 @@ func story(w *world) string {
 // that fails, to one that another one supersedes half-way, and back by a rollback. Meanwhile a route never has
 // fewer healthy instances than wanted.
 func rollingStory(w *world) string {
-	w.apply(rolling("shop", 1, 3))
+	w.apply(rolling(1, 3))
 	w.rest("shop", 1, 3)
 	half := func(rollout string, revision int) {
 		w.until(rollout+" has replaced one", func(v *state.View) bool {
@@ -60,21 +60,21 @@ func rollingStory(w *world) string {
 			return r.Phase == core.RolloutSwitching && w.enough(v, 3) && w.serving(v, revision) > 0
 		})
 	}
-	w.apply(rolling("shop", 2, 3))
+	w.apply(rolling(2, 3))
 	half("shop/2", 2)
 	_, err := w.ops.Abort(w.ctx, ann(), "shop/2")
 	w.must(err)
 	w.phase("shop/2", core.RolloutRolledBack)
 	w.rest("shop", 1, 3)
-	w.apply(rolling("shop", 3, 4))
+	w.apply(rolling(3, 4))
 	w.rest("shop", 3, 4)
 	w.set(func() { w.failing["shop-4.tar.gz"] = &core.Failure{Message: "no such command", Permanent: true} })
-	w.apply(rolling("shop", 4, 3))
+	w.apply(rolling(4, 3))
 	w.phase("shop/4", core.RolloutFailed)
 	w.rest("shop", 3, 4)
-	w.apply(rolling("shop", 5, 4))
+	w.apply(rolling(5, 4))
 	half("shop/5", 5)
-	w.apply(rolling("shop", 6, 4))
+	w.apply(rolling(6, 4))
 	w.phase("shop/6", core.RolloutSucceeded)
 	w.rest("shop", 6, 4)
 	_, err = w.ops.Rollback(w.ctx, ann(), "shop", 3)

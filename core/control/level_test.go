@@ -25,7 +25,7 @@ func TestRollingWaitsForTheLevel(t *testing.T) {
 				}
 			})
 		}
-		set := core.Set{Services: []core.Declared{rolling("shop", 1, 2)}}
+		set := core.Set{Services: []core.Declared{rolling(1, 2)}}
 		refused := func(hint string) {
 			t.Helper()
 			_, planned := w.ops.Plan(w.ctx, set)
@@ -44,14 +44,14 @@ func TestRollingWaitsForTheLevel(t *testing.T) {
 		w.apply(version("shop", 1, 2))
 		level(core.LevelRolling, core.Level)
 		w.rest("shop", 1, 2)
-		w.apply(rolling("shop", 2, 2))
+		w.apply(rolling(2, 2))
 		w.rest("shop", 2, 2)
 	})
 }
 
-// rolling is version with the strategy rolling.
-func rolling(name string, v, count int) core.Declared {
-	d := version(name, v, count)
+// rolling is a version of the shop with the strategy rolling.
+func rolling(v, count int) core.Declared {
+	d := version("shop", v, count)
 	d.Spec.Rollout = core.RolloutSpec{
 		Strategy: core.StrategyRolling, Bake: core.Duration(time.Second), ProgressDeadline: d.Spec.Rollout.ProgressDeadline, MaxSurge: "1", MaxUnavailable: "0",
 	}

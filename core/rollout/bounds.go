@@ -102,17 +102,30 @@ func (p *planner) deadline(r *core.Rollout) time.Time {
 	if r.Rolling == nil {
 		return r.Deadline
 	}
-	late := r.Deadline
+	late, progress := r.Deadline, progressDeadline(p.v.spec(r.To))
+	if p.reach(r) > r.Rolling.Made {
+		return p.now.Add(progress) // a step begins only now
+	}
 	for i := range p.v.Instances {
 		inst := &p.v.Instances[i]
 		if inst.Desired == core.DesiredRun || inst.Revision == r.To || !p.isAlive(i) {
 			continue
 		}
-		if end := inst.Drain.Add(p.drainTime(inst)).Add(progressDeadline(p.v.spec(r.To))); end.After(late) {
+		if end := inst.Drain.Add(p.drainTime(inst)).Add(progress); end.After(late) {
 			late = end
 		}
 	}
 	return late
+}
+
+// reach is how many instances of To there can be now.
+func (p *planner) reach(r *core.Rollout) int {
+	want := p.service.Count
+	if r.Phase < core.RolloutSwitching {
+		want = p.firstWanted(r)
+	}
+	all, _ := p.alive()
+	return min(want, p.tally(r.To).coming()+max(0, p.bounds(r).ceiling-all))
 }
 
 // noteProgress moves the deadline on when more of To are wanted, or healthy, than ever before.

@@ -36,7 +36,10 @@ func (p *planner) replaceEnded(roles map[int]role) {
 // remember keeps what a failed instance of To said for as long as the rollout may need it.
 func (p *planner) remember(i int) {
 	r := p.running()
-	if r == nil || p.v.Instances[i].Revision != r.To || r.Phase >= core.RolloutSwitching && !(r.Phase == core.RolloutSwitching && stepwise(r)) {
+	if r == nil || p.v.Instances[i].Revision != r.To {
+		return
+	}
+	if steps := r.Phase == core.RolloutSwitching && stepwise(r); r.Phase >= core.RolloutSwitching && !steps {
 		return
 	}
 	if f := p.told(i); f != nil {

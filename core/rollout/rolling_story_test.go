@@ -218,6 +218,20 @@ func TestDeadlineIsThatOfAStep(t *testing.T) {
 	wantEnd(t, w, 2, 4)
 }
 
+// What has to drain first, for longer than the deadline, makes nothing late.
+func TestDrainingIsNotLate(t *testing.T) {
+	w := rollingWorld(t, 2, "0", "1")
+	w.specs[2].Rollout.ProgressDeadline = core.Duration(10 * time.Second)
+	for _, id := range w.live(1) {
+		w.inFlight["n1"][id] = 1
+	}
+	must(t, w.apply(2, 2))
+	if r := steady(t, w, 1); r.Phase != core.RolloutSucceeded || r.ConfirmedAt.Sub(r.Started) < 30*time.Second {
+		t.Errorf("%s after %s: %+v", r.Phase, r.ConfirmedAt.Sub(r.Started), r.Failure)
+	}
+	wantEnd(t, w, 2, 2)
+}
+
 func TestInstancesThatDieOnTheWayAreReplaced(t *testing.T) {
 	w := rollingWorld(t, 6, "2", "1")
 	must(t, w.apply(2, 6))

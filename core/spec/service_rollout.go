@@ -12,8 +12,13 @@ import (
 
 var (
 	rolloutSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{
-		{Name: "strategy"}, {Name: "bake"}, {Name: "keep_previous"}, {Name: "progress_deadline"}, {Name: "max_error_rate"},
-		{Name: "max_surge"}, {Name: "max_unavailable"},
+		{Name: "strategy"},
+		{Name: "bake"},
+		{Name: "keep_previous"},
+		{Name: "progress_deadline"},
+		{Name: "max_error_rate"},
+		{Name: "max_surge"},
+		{Name: "max_unavailable"},
 	}}
 	smokeSchema = &hcl.BodySchema{Attributes: []hcl.AttributeSchema{
 		{Name: "route"}, {Name: "method"}, {Name: "path"}, {Name: "status"}, {Name: "contains"}, {Name: "timeout"},
