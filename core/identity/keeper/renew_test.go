@@ -99,7 +99,7 @@ func TestCertificateOfTheFutureIsNotTaken(t *testing.T) {
 		first := serial(t, k)
 		var behind atomic.Int64
 		k.Now = func() time.Time { return time.Now().Add(-time.Duration(behind.Load())) }
-		asked := renewing(t, k, authority, 0, func(n int) error { return nil })
+		asked := renewing(t, k, authority, 0, func(int) error { return nil })
 		behind.Store(int64(day)) // of the signer's clock, that is
 		<-time.After(46*day + time.Hour)
 		synctest.Wait()
