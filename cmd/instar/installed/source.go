@@ -132,7 +132,8 @@ func copyTo(dir string, from source) (c copied, err error) {
 	if err == nil && c.size > maxBinaryBytes {
 		err = core.Errorf(core.CodeTooLarge, "it has more than %d bytes", int64(maxBinaryBytes))
 	}
-	if err = errors.Join(err, file.Chmod(0o755), file.Sync(), file.Close()); err != nil {
+	err = errors.Join(err, file.Chmod(0o755), file.Sync(), file.Close())
+	if err != nil {
 		return c, err
 	}
 	c.digest = core.Digest("sha256:" + hex.EncodeToString(hash.Sum(nil)))

@@ -67,12 +67,12 @@ var (
 )
 
 // complete fills in defaults and refuses what cannot become a module.
-func (o *Options) complete() error {
+func (o Options) complete() (Options, error) {
 	if !slices.Contains(Kinds, o.Kind) {
-		return core.Errorf(core.CodeInvalid, "there is no kind of driver %q", o.Kind).WithHint("-kind compute, -kind traffic or -kind metrics")
+		return o, core.Errorf(core.CodeInvalid, "there is no kind of driver %q", o.Kind).WithHint("-kind compute, -kind traffic or -kind metrics")
 	}
 	if err := core.CheckName("driver", o.Name); err != nil {
-		return err
+		return o, err
 	}
 	if o.Dir == "" {
 		o.Dir = o.Binary()
@@ -81,18 +81,18 @@ func (o *Options) complete() error {
 		o.Module = "example.com/" + o.Binary()
 	}
 	if !modulePath.MatchString(o.Module) || path.Clean(o.Module) != o.Module || strings.HasSuffix(o.Module, ".") {
-		return core.Errorf(core.CodeInvalid, "%q is no path of a Go module", o.Module).WithHint("as in -module github.com/acme/%s", o.Binary())
+		return o, core.Errorf(core.CodeInvalid, "%q is no path of a Go module", o.Module).WithHint("as in -module github.com/acme/%s", o.Binary())
 	}
 	switch {
 	case o.SDK.Replace != "" && strings.ContainsAny(o.SDK.Replace, "\n\"`'"):
-		return core.Errorf(core.CodeInvalid, "a go.mod cannot hold the path %q", o.SDK.Replace)
+		return o, core.Errorf(core.CodeInvalid, "a go.mod cannot hold the path %q", o.SDK.Replace)
 	case o.SDK.Replace != "" && o.SDK.Version == "":
 		o.SDK.Version = noVersion
 	case !sdkVersion.MatchString(o.SDK.Version):
-		return core.Errorf(core.CodeInvalid, "%q is no version of the sdk", o.SDK.Version).WithHint("as in -sdk v1.2.3, or -sdk DIR for that of a checkout")
+		return o, core.Errorf(core.CodeInvalid, "%q is no version of the sdk", o.SDK.Version).WithHint("as in -sdk v1.2.3, or -sdk DIR for that of a checkout")
 	}
 	if strings.ContainsAny(o.SDK.Replace, " \t") {
 		o.SDK.Replace = fmt.Sprintf("%q", o.SDK.Replace)
 	}
-	return nil
+	return o, nil
 }

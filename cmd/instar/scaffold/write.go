@@ -25,7 +25,8 @@ const suffix = ".tmpl"
 // Write makes the module and returns its files, sorted, relative to the directory. If anything is wrong, nothing is
 // left.
 func Write(o Options) ([]string, error) {
-	if err := o.complete(); err != nil {
+	o, err := o.complete()
+	if err != nil {
 		return nil, err
 	}
 	files, err := render(o)
