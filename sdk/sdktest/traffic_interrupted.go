@@ -130,7 +130,11 @@ func checkConcurrentGenerations(c *trafficRun) {
 			c.Errorf("Observe gave generation %d after %d", o.Generation, seen)
 		}
 		seen = max(seen, o.Generation)
-		if len(o.Pools) != 1 || o.Generation != r.Generation && o.Pools[0].Revision != int(o.Generation) {
+		revision := int(o.Generation)
+		if o.Generation == r.Generation {
+			revision = 1 // what was there at first
+		}
+		if len(o.Pools) != 1 || o.Pools[0].Revision != revision {
 			c.Errorf("Observe gives generation %d with the pools of another: %+v", o.Generation, o.Pools)
 		}
 		if c.Failed() {
