@@ -13,13 +13,48 @@ import (
 )
 
 // Observe implements sdk.Traffic. Everything in it but the names is read from HAProxy.
+//
+// A change is saved a moment before HAProxy has it: what is read belongs to the state before, then. If it belongs to neither,
+// there are changes all the time, and it is tried again; or somebody's hand has been in the map, and it is told as it is.
 func (d *Driver) Observe(ctx context.Context, id string) (sdk.Observation, error) {
-	o := sdk.Observation{Route: id}
 	t, err := d.configured()
 	if err != nil {
-		return o, err
+		return sdk.Observation{Route: id}, err
 	}
-	state := d.store.state()
+	for round := 1; ; round++ {
+		state, before := d.store.state(), d.store.before()
+		now, err := d.observe(ctx, t, id, state)
+		if err != nil || fits(state, now) {
+			return now, err
+		}
+		if before.Routes[id] != nil {
+			if o, err := d.observe(ctx, t, id, before); err == nil && fits(before, o) {
+				return o, nil
+			}
+		}
+		if round == observeRounds {
+			return now, nil
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return now, ctx.Err()
+		}
+	}
+}
+
+// observeRounds is how often Observe tries to find HAProxy in a state that is known.
+const observeRounds = 10
+
+// fits says that an observation is one of a state.
+func fits(state layout.State, o sdk.Observation) bool {
+	route := state.Routes[o.Route]
+	return route == nil || route.Spec.Generation == o.Generation
+}
+
+// observe reads HAProxy with the names and places of a state.
+func (d *Driver) observe(ctx context.Context, t *target, id string, state layout.State) (sdk.Observation, error) {
+	o := sdk.Observation{Route: id}
 	var routes []*layout.Route
 	for _, r := range state.Gone {
 		if r.Spec.ID == id {

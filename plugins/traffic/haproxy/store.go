@@ -21,7 +21,8 @@ import (
 type store struct {
 	turn    chan struct{} // held by whoever changes something in this process
 	current atomic.Pointer[layout.State]
-	token   string // of this process, or rather of this store
+	prior   atomic.Pointer[layout.State] // what current was before
+	token   string                       // of this process, or rather of this store
 
 	// Under turn.
 	dir  string
@@ -33,11 +34,15 @@ func newStore() *store {
 	s := &store{turn: make(chan struct{}, 1), token: rand.Text()}
 	fresh := layout.New()
 	s.current.Store(&fresh)
+	s.prior.Store(&fresh)
 	return s
 }
 
 // state is what holds now. It must not be changed.
 func (s *store) state() layout.State { return *s.current.Load() }
+
+// before is what held before the newest change. It must not be changed.
+func (s *store) before() layout.State { return *s.prior.Load() }
 
 // open binds the store to a directory and locks it.
 func (s *store) open(ctx context.Context, dir string) (unlock func(), err error) {
@@ -173,6 +178,7 @@ func (s *store) save(next layout.State) error {
 		return sdk.Unavailable(time.Second, "the state cannot be saved in %s, so nothing was changed: %w", s.dir, err)
 	}
 	s.seen, _ = os.Stat(filepath.Join(s.dir, layout.StateFile)) // nil only makes the next lock read it again
+	s.prior.Store(s.current.Load())
 	s.current.Store(&next)
 	return nil
 }
