@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -61,12 +60,7 @@ type machine struct {
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	engine, err := dockertest.Start(t.Context())
-	if errors.Is(err, dockertest.ErrNotRoot) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	dockertest.Need(t, err)
 	t.Cleanup(func() {
 		if err := engine.Stop(); err != nil {
 			t.Error(err)

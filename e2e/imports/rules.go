@@ -84,6 +84,7 @@ var Rules = []Rule{
 	{
 		Of: []string{
 			root + "/...", "!" + root + "/core/coretest/...", "!" + root + "/core/api/apitest", "!" + root + "/sdk/sdktest/...", "!" + root + "/e2e/...",
+			"!" + root + "/plugins/compute/docker/dockertest",
 		},
 		Direct: true,
 		Ban:    []string{"testing"},
