@@ -127,6 +127,9 @@ func TestSoundReplacement(t *testing.T) {
 		t.Errorf("switches %+v, error %v, want %+v", switches, err, want)
 	}
 	timeline := Timeline(switches)
+	if served, err := Serving(l.records, "web"); err != nil || !slices.Equal(served, timeline) {
+		t.Errorf("served %v, error %v, want %v", served, err, timeline)
+	}
 	if !timeline.Active(1, at(105), at(106)) || timeline.Active(1, at(110), at(111)) || timeline.Active(2, at(98), at(99)) {
 		t.Errorf("timeline %+v", timeline)
 	}
