@@ -82,7 +82,7 @@ var trafficStreams = []trafficCheck{
 		r = next(r, pool(2, 1, two.address))
 		c.apply(r)
 		cl.want(c, 2)
-		socket.echoes("after the switch", 1)
+		socket.goesOn("after the switch", 1)
 		if n := c.draining(r.ID, one.address); n != 1 {
 			c.Errorf("with an upgraded connection at the old endpoint %d are draining, want 1", n)
 		}
@@ -106,7 +106,7 @@ var trafficStreams = []trafficCheck{
 		c.apply(r)
 		second := c.dial(r)
 		second.echoes("a new connection", 2)
-		first.echoes("after the switch", 1)
+		first.goesOn("after the switch", 1)
 		if n := c.draining(r.ID, one); n != 1 {
 			c.Errorf("with a connection to the old endpoint %d are draining, want 1", n)
 		}
@@ -189,6 +189,15 @@ func (s *connection) echoes(line string, revision int) {
 	if want := fmt.Sprintf("revision %d: %s\n", revision, line); err != nil || got != want {
 		s.c.Fatalf("the connection gave %q, %v; want %q", got, err, want)
 	}
+}
+
+// goesOn wants lines to come back for a while: a connection that is cut may be cut a moment later.
+func (s *connection) goesOn(line string, revision int) {
+	s.c.Helper()
+	throughout(s.c, s.c.soon()/10, "the connection goes on", func() bool {
+		s.echoes(line, revision)
+		return true
+	})
 }
 
 func (s *connection) close() { _ = s.conn.Close() } // whatever it was up to
