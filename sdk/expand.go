@@ -27,7 +27,9 @@ func Expand(text string, ports map[string]int, instance string) (string, error) 
 		out.WriteString(before)
 		name, remaining, closed := strings.Cut(after, "}")
 		if !closed {
-			return "", InvalidConfig("", "%q: ${ without its }; write $${ for a literal ${", text)
+			// Not the text itself, which may be a secret.
+			at := len(text) - len(after) - len("${")
+			return "", InvalidConfig("", "the ${ at byte %d is without its }; write $${ for a literal ${", at)
 		}
 		value, err := placeholder(name, ports, instance)
 		if err != nil {

@@ -151,6 +151,14 @@ func TestExpand(t *testing.T) {
 	}
 }
 
+// A value may be a secret: an error says where it is wrong, and not what it is.
+func TestExpandKeepsSecrets(t *testing.T) {
+	_, err := sdk.Expand("hunter2${port", map[string]int{"http": 80}, "web-1")
+	if err == nil || !strings.Contains(err.Error(), "at byte 7") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestExpandedEscapesRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringOf(rapid.SampledFrom([]rune("${}ab."))).Draw(t, "text")
