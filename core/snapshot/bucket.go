@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
 	_ "gocloud.dev/blob/fileblob"  // file://
-	_ "gocloud.dev/blob/s3blob"    // s3://
 	"gocloud.dev/gcerrors"
 
 	"github.com/instarhq/instar/core"
@@ -34,11 +34,23 @@ type Bucket struct {
 // "azblob://name"); a directory is made if it does not exist. Credentials come from where the provider's own tools find them (environment, files, the
 // machine's role), never from the address. Close it.
 func OpenBucket(ctx context.Context, address string) (*Bucket, error) {
+	return openBucket(ctx, address, patience)
+}
+
+func openBucket(ctx context.Context, address string, patience time.Duration) (*Bucket, error) {
 	target, err := bucketURL(address)
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := blob.OpenBucket(ctx, target.String())
+	if err := checkPlace(target); err != nil {
+		return nil, err
+	}
+	var bucket *blob.Bucket
+	if target.Scheme == "s3" {
+		bucket, err = openS3(ctx, target, patience)
+	} else {
+		bucket, err = blob.OpenBucket(ctx, target.String())
+	}
 	if err != nil {
 		return nil, core.Errorf(core.CodeInvalid, "%s cannot be opened: %w", target.Redacted(), err).
 			WithHint("a directory, s3://bucket?region=…, or azblob://container; see docs/recovery.md")
@@ -52,8 +64,26 @@ func OpenBucket(ctx context.Context, address string) (*Bucket, error) {
 
 // CheckAddress refuses an address that OpenBucket could not open, without opening it.
 func CheckAddress(address string) error {
-	_, err := bucketURL(address)
-	return err
+	target, err := bucketURL(address)
+	if err != nil {
+		return err
+	}
+	return checkPlace(target)
+}
+
+// checkPlace refuses what a bucket's address would be misread with.
+func checkPlace(target *url.URL) error {
+	if target.Scheme == "file" {
+		return nil
+	}
+	if target.Host == "" {
+		return core.Errorf(core.CodeInvalid, "%q names no bucket", target.Redacted()).WithHint("%s://NAME", target.Scheme)
+	}
+	if dir := strings.Trim(target.Path, "/"); dir != "" {
+		return core.Errorf(core.CodeInvalid, "%q is a file of a bucket, not a place for snapshots", target.Redacted()).
+			WithHint("a part of a bucket is given as %s://%s?prefix=%s/", target.Scheme, target.Host, dir)
+	}
+	return nil
 }
 
 func bucketURL(address string) (*url.URL, error) {
@@ -97,7 +127,7 @@ func (b *Bucket) List(ctx context.Context, cluster string) ([]core.SnapshotFile,
 	it := b.bucket.List(&blob.ListOptions{Prefix: cluster})
 	for range maxListed {
 		object, err := it.Next(ctx)
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // a connection that was cut off is an EOF, too, further down
 			break
 		}
 		if err != nil {
@@ -125,7 +155,7 @@ func (b *Bucket) Put(ctx context.Context, name string, write func(io.Writer) err
 	if err != nil {
 		return b.failed("write", name, err)
 	}
-	if err := write(w); err != nil {
+	if err := write(&upload{w, b, name}); err != nil {
 		cancel() // what has been written is not kept
 		_ = w.Close()
 		return err
@@ -137,6 +167,21 @@ func (b *Bucket) Put(ctx context.Context, name string, write func(io.Writer) err
 		return nil
 	}
 	return errors.Join(syncPath(filepath.Join(b.dir, name)), syncPath(b.dir))
+}
+
+// upload says to which file of which bucket could not be written further.
+type upload struct {
+	w      io.Writer
+	bucket *Bucket
+	name   string
+}
+
+func (u *upload) Write(p []byte) (int, error) {
+	n, err := u.w.Write(p)
+	if err != nil {
+		err = u.bucket.failed("write", u.name, err)
+	}
+	return n, err
 }
 
 // syncPath makes a file or a directory durable: on a disk of this machine nobody else does.
@@ -155,7 +200,22 @@ func (b *Bucket) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, b.failed("read", name, err)
 	}
-	return r, nil
+	return &download{r, b, name}, nil
+}
+
+// download says which file of which bucket could not be read further.
+type download struct {
+	io.ReadCloser
+	bucket *Bucket
+	name   string
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // only the plain one is the file's end
+		err = d.bucket.failed("read", d.name, err)
+	}
+	return n, err
 }
 
 // Delete removes a file; one that is not there is no error.
@@ -164,18 +224,6 @@ func (b *Bucket) Delete(ctx context.Context, name string) error {
 		return b.failed("delete", name, err)
 	}
 	return nil
-}
-
-func (b *Bucket) failed(what, name string, err error) error {
-	where := strings.TrimSuffix(what+" "+name, " ")
-	switch gcerrors.Code(err) {
-	case gcerrors.NotFound:
-		return core.Errorf(core.CodeNotFound, "%s in %s: there is no such file or bucket", where, b.url)
-	case gcerrors.PermissionDenied:
-		return core.Errorf(core.CodeDenied, "%s in %s: %w", where, b.url, err).
-			WithHint("the credentials that instard has do not allow it")
-	}
-	return core.Errorf(core.CodeUnavailable, "%s in %s: %w", where, b.url, err)
 }
 
 // Locate splits the address of one file into that of its bucket and its name. A path of this machine

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,17 @@ type Keeper struct {
 	Maker   Maker
 	Scratch Scratch
 	Logger  hclog.Logger
+	// Patience is how long an S3 server may be silent before a request is given up and tried again; 0: a minute.
+	Patience time.Duration
+}
+
+func (k *Keeper) open(ctx context.Context, address string) (*Bucket, error) {
+	return openBucket(ctx, address, cmp.Or(k.Patience, patience))
 }
 
 // Save makes a snapshot and puts it at address. progress may be nil.
 func (k *Keeper) Save(ctx context.Context, address string, withArtifacts bool, progress func(string)) (core.SnapshotFile, core.Manifest, error) {
-	bucket, err := OpenBucket(ctx, address)
+	bucket, err := k.open(ctx, address)
 	if err != nil {
 		return core.SnapshotFile{}, core.Manifest{}, err
 	}
@@ -65,7 +72,7 @@ func (k *Keeper) Save(ctx context.Context, address string, withArtifacts bool, p
 
 // List gives the snapshots of a cluster at address, newest first; of all clusters if cluster is empty.
 func (k *Keeper) List(ctx context.Context, address, cluster string) ([]core.SnapshotFile, error) {
-	bucket, err := OpenBucket(ctx, address)
+	bucket, err := k.open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +86,7 @@ func (k *Keeper) Prune(ctx context.Context, address, cluster string, keep int, k
 		return nil, core.Errorf(core.CodeInvalid, "nothing says which snapshots to keep").
 			WithHint("give -keep N, -keep-for DURATION, or both")
 	}
-	bucket, err := OpenBucket(ctx, address)
+	bucket, err := k.open(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +180,7 @@ func (k *Keeper) restore(ctx context.Context, snapshot *container.Reader, report
 
 // Drill restores the newest snapshot at address into a scratch directory and reports.
 func (k *Keeper) Drill(ctx context.Context, address, cluster string, trust audit.Trust) (core.SnapshotFile, core.SnapshotReport, error) {
-	bucket, err := OpenBucket(ctx, address)
+	bucket, err := k.open(ctx, address)
 	if err != nil {
 		return core.SnapshotFile{}, core.SnapshotReport{}, err
 	}

@@ -208,6 +208,9 @@ func (p *partReader) Read(data []byte) (int, error) {
 }
 
 func damaged(err error) error {
+	if _, said := core.AsError(err); said {
+		return err // where it comes from could not be read: that says nothing about the snapshot
+	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return core.Errorf(core.CodeCorrupt, "the snapshot is cut off")
 	}
