@@ -80,6 +80,19 @@ func (r *register) counts() map[string]int {
 	return counts
 }
 
+// revision is that of an instance; empty if it was never made.
+func (r *register) revision(instance string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read()
+	for _, b := range r.births {
+		if b.Instance == instance {
+			return b.Revision
+		}
+	}
+	return ""
+}
+
 // alive returns the instances whose process still exists, with its id.
 func (r *register) alive() map[string]int {
 	r.mu.Lock()
