@@ -2,9 +2,13 @@ package snapshot_test
 
 import (
 	"crypto/rand"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +89,28 @@ func TestS3InParts(t *testing.T) {
 	}
 }
 
+// An endpoint of one's own has an authority of one's own.
+func TestS3OverTLS(t *testing.T) {
+	f, server := newFixture(t), newS3(t)
+	secure := httptest.NewTLSServer(server.handler)
+	defer secure.Close()
+	address := strings.Replace(server.address(bucketName), server.url, secure.URL, 1)
+	if _, err := f.keeper.List(t.Context(), address, "dev"); core.CodeOf(err) != core.CodeUnavailable || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("a server that nobody vouches for: %v", err)
+	}
+	authority := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", authority)
+	if _, _, err := f.keeper.Save(t.Context(), address, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, report, err := f.keeper.Drill(t.Context(), address, "dev", f.trust); err != nil || !report.Restored {
+		t.Errorf("%+v, %v", report, err)
+	}
+}
+
 func hangUp(_ http.ResponseWriter, r *http.Request) bool {
 	_, _ = io.CopyN(io.Discard, r.Body, 1000)
 	panic(http.ErrAbortHandler)
@@ -101,25 +127,35 @@ func TestS3ThatFails(t *testing.T) {
 		hint   string
 	}{
 		{name: "no bucket", bucket: "none", code: core.CodeNotFound, says: "NoSuchBucket", hint: "create the bucket"},
-		{name: "unknown key", env: map[string]string{"AWS_ACCESS_KEY_ID": "other"}, code: core.CodeDenied,
-			says: "InvalidAccessKeyId", hint: "AWS_ACCESS_KEY_ID"},
-		{name: "wrong secret", env: map[string]string{"AWS_SECRET_ACCESS_KEY": "other"}, code: core.CodeDenied,
-			says: "SignatureDoesNotMatch", hint: "AWS_SECRET_ACCESS_KEY"},
-		{name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, code: core.CodeDenied,
-			says: "no credentials", hint: "AWS_ACCESS_KEY_ID"},
-		{name: "not allowed", meddle: func(w http.ResponseWriter, _ *http.Request) bool { refuse(w, "AccessDenied"); return true },
-			code: core.CodeDenied, says: "AccessDenied: No", hint: "must be allowed"},
+		{
+			name: "unknown key", env: map[string]string{"AWS_ACCESS_KEY_ID": "other"}, code: core.CodeDenied,
+			says: "InvalidAccessKeyId", hint: "AWS_ACCESS_KEY_ID",
+		},
+		{
+			name: "wrong secret", env: map[string]string{"AWS_SECRET_ACCESS_KEY": "other"}, code: core.CodeDenied,
+			says: "SignatureDoesNotMatch", hint: "AWS_SECRET_ACCESS_KEY",
+		},
+		{
+			name: "no credentials", env: map[string]string{"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, code: core.CodeDenied,
+			says: "no credentials", hint: "AWS_ACCESS_KEY_ID",
+		},
+		{
+			name: "not allowed", meddle: func(w http.ResponseWriter, _ *http.Request) bool { refuse(w, "AccessDenied"); return true },
+			code: core.CodeDenied, says: "AccessDenied: No", hint: "must be allowed",
+		},
 		{name: "silent", meddle: func(_ http.ResponseWriter, r *http.Request) bool {
 			_, _ = io.Copy(io.Discard, r.Body) // only then is it seen that the client has gone
 			<-r.Context().Done()
 			return true
 		}, code: core.CodeUnavailable, says: "does not answer", hint: "endpoint"},
 		{name: "cut off", meddle: hangUp, code: core.CodeUnavailable},
-		{name: "ill", meddle: func(w http.ResponseWriter, _ *http.Request) bool {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			return true
+		{
+			name: "ill", meddle: func(w http.ResponseWriter, _ *http.Request) bool {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			},
+			code: core.CodeUnavailable, says: "ServiceUnavailable",
 		},
-			code: core.CodeUnavailable, says: "ServiceUnavailable"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

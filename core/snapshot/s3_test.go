@@ -24,6 +24,7 @@ const (
 // s3Server is an S3 server with one bucket that lets in who has signed with the right secret.
 type s3Server struct {
 	url     string
+	handler http.Handler
 	objects gofakes3.Backend
 
 	mu       sync.Mutex
@@ -47,7 +48,7 @@ func newS3(t *testing.T) *s3Server {
 		t.Fatal(err)
 	}
 	stored := gofakes3.New(s.objects, gofakes3.WithLogger(gofakes3.DiscardLog())).Server()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		meddle := s.meddle
 		s.requests = append(s.requests, fmt.Sprintf("%s %s\n%s", r.Method, r.URL.RequestURI(), r.Header.Get("Authorization")))
@@ -60,7 +61,8 @@ func newS3(t *testing.T) *s3Server {
 			return
 		}
 		stored.ServeHTTP(w, r)
-	}))
+	})
+	server := httptest.NewServer(s.handler)
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	return s

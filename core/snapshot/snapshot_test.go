@@ -235,7 +235,7 @@ func TestDirectory(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
-	for _, bad := range []string{"", "backups", "ftp://x", "s3://key:secret@bucket", "file://host/dir", "gs://bucket"} {
+	for _, bad := range []string{"", "backups", "ftp://x", "s3://key:secret@bucket", "file://host/dir", "gs://bucket", "s3://", "s3://bucket/dir"} {
 		err := snapshot.CheckAddress(bad)
 		if core.CodeOf(err) != core.CodeInvalid {
 			t.Errorf("%q: %v", bad, err)
