@@ -148,7 +148,7 @@ func TestS3ThatFails(t *testing.T) {
 			<-r.Context().Done()
 			return true
 		}, code: core.CodeUnavailable, says: "does not answer", hint: "endpoint"},
-		{name: "cut off", meddle: hangUp, code: core.CodeUnavailable},
+		{name: "cut off", meddle: hangUp, code: core.CodeUnavailable, says: "cut off", hint: "try again"},
 		{
 			name: "ill", meddle: func(w http.ResponseWriter, _ *http.Request) bool {
 				w.WriteHeader(http.StatusServiceUnavailable)

@@ -3,8 +3,10 @@ package snapshot
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 
 	"gocloud.dev/gcerrors"
 
@@ -72,6 +74,12 @@ func (b *Bucket) unreachable(where string, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &slow) && slow.Timeout()) {
 		return core.Errorf(core.CodeUnavailable, "%s in %s: the server does not answer", where, b.url).
 			WithHint("is the endpoint right, and can this node reach it?")
+	}
+	for _, sign := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, sign) { // which one it is, is chance
+			return core.Errorf(core.CodeUnavailable, "%s in %s: the connection was cut off", where, b.url).
+				WithHint("try again; the log of the server, or of a proxy before it, may tell why")
+		}
 	}
 	var broken *net.OpError
 	if errors.As(err, &broken) && broken.Addr != nil {
