@@ -37,6 +37,7 @@ type Config struct {
 	Node       string            // this node's name
 	Labels     map[string]string // published for placement
 	Version    string            // of instard
+	Level      int               // of stored formats that this instard reads; 0: core.Level
 	Key        string            // the node's public key for checkpoints and snapshots
 	Cluster    string            // the cluster's id, a label of everything that drivers make
 	Generation uint64            // the cluster's generation
@@ -88,6 +89,9 @@ func New(cfg Config) *Agent {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
+	}
+	if cfg.Level == 0 {
+		cfg.Level = core.Level
 	}
 	return &Agent{
 		cfg: cfg, log: cfg.Logger,

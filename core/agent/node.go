@@ -14,7 +14,7 @@ func (a *Agent) publishNode(targets []core.Target) {
 	node := core.Node{
 		Format: core.Format, Name: a.cfg.Node, Version: a.cfg.Version,
 		Labels: maps.Clone(a.cfg.Labels), Targets: targets, Started: a.started, Key: a.cfg.Key,
-		API: a.cfg.API, Level: core.Level,
+		API: a.cfg.API, Level: a.cfg.Level,
 	}
 	publish(a, state.Nodes, core.KindNode, node.Name, node)
 }

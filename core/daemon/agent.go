@@ -42,7 +42,7 @@ func (d *Daemon) runAgent(ctx context.Context) error {
 			return err
 		}
 		a := agent.New(agent.Config{
-			Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version, Key: public,
+			Node: d.cfg.Node, Labels: d.cfg.Labels, Version: d.cfg.Version, Level: d.cfg.level(), Key: public,
 			Cluster: d.store.ClusterID(), Generation: d.store.Generation(),
 			State: d.state, Host: artifactHost{d.host, d.artifacts}, Leases: d.beats.client, Current: d.current, Logger: d.log.Named("agent"),
 		})

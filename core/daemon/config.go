@@ -67,6 +67,14 @@ func DevTargets() []Target {
 	}
 }
 
+// level is the newest level of stored formats that this instard reads.
+func (c *Config) level() int {
+	if c.Membership != nil && c.Membership.Level != 0 {
+		return c.Membership.Level
+	}
+	return core.Level
+}
+
 // complete fills in defaults and refuses what cannot work.
 func (c *Config) complete() error {
 	if c.DataDir == "" {

@@ -61,7 +61,7 @@ func (d *Daemon) debugVersion(now time.Time) any {
 	return map[string]any{
 		"node": d.cfg.Node, "version": d.cfg.Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
 		"origin": d.store.Origin(), "time": now, "processors": runtime.GOMAXPROCS(0), "pid": os.Getpid(),
-		"level": core.Level, "ready": d.waits() == "", "waiting": d.waits(),
+		"level": d.cfg.level(), "ready": d.waits() == "", "waiting": d.waits(),
 	}
 }
 

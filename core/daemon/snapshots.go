@@ -94,7 +94,7 @@ func (s *snapshots) manifest() core.Manifest {
 	d := s.daemon
 	m := core.Manifest{
 		Cluster: d.store.ClusterName(), ClusterID: d.store.ClusterID(), Generation: d.store.Generation(),
-		Node: d.cfg.Node, Version: d.cfg.Version, Level: core.Level,
+		Node: d.cfg.Node, Version: d.cfg.Version, Level: d.cfg.level(),
 	}
 	if c, ok := state.Clusters.Get(d.state.View(), core.ClusterObject); ok {
 		m.Level = c.Level

@@ -70,11 +70,7 @@ func (d *Daemon) startState(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	}
-	level := 0
-	if d.cfg.Membership != nil {
-		level = d.cfg.Membership.Level
-	}
-	return cluster.CheckLevel(d.state.View(), level, d.cfg.Version)
+	return cluster.CheckLevel(d.state.View(), d.cfg.level(), d.cfg.Version)
 }
 
 // current returns when all that had been committed when it was called is in the view.
