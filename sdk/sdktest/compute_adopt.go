@@ -143,7 +143,7 @@ var computeAdopt = []computeCheck{
 			select {
 			case <-done:
 				ended = true // and once more
-			default:
+			case <-time.After(c.soon() / 200): // the backend has others to serve, too
 			}
 			i, ok := c.listed(steady.ID)
 			if !ok {

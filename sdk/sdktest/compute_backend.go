@@ -9,6 +9,7 @@ import (
 
 var computeBackend = []computeCheck{
 	{"backend/lost", "without its backend a driver says Unavailable: nothing is said to be gone that may be there", func(c *computeRun) {
+		c.needsOutage(c)
 		spec, late := c.spec(), c.spec()
 		first := c.create(spec)
 		over := c.outage(c, &c.ending)

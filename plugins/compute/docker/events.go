@@ -23,6 +23,9 @@ const (
 	again = time.Second
 	// noteEvery is how often it is noted that events are being followed.
 	noteEvery = 10 * time.Second
+	// lateExec is how long after its beginning an exec may be told of by Podman, which does so when the process runs: the
+	// process may even have ended. dockerd tells before.
+	lateExec = 5 * time.Second
 	// overlap is how much is heard twice rather than never: the engine's clock may be another one.
 	overlap = 5 * time.Second
 )
@@ -116,22 +119,25 @@ func containerOf(m events.Message, clusters []string) string {
 	return ""
 }
 
-// entry says what an event tells of somebody who is in a container, or has put something there.
-func entry(m events.Message) (entered, copied bool) {
+// entry says what an event tells of somebody who is in a container, and since when, or has put something there.
+func entry(m events.Message) (entered time.Time, copied bool) {
 	action, _, _ := strings.Cut(string(m.Action), ":")
+	at := time.Unix(0, m.TimeNano).UTC()
 	switch action {
-	case "exec_create", "exec_start", "exec_die", "exec": // the last is Podman's
-		return true, false
+	case "exec_create", "exec_start", "exec_die":
+		return at, false
+	case "exec": // Podman's
+		return at.Add(-lateExec), false
 	case string(events.ActionExtractToDir), "copy":
-		return false, true
+		return time.Time{}, true
 	}
-	return false, false
+	return time.Time{}, false
 }
 
 // trace keeps what the engine does not: that somebody was in an instance.
 func (t *target) trace(m events.Message) {
 	entered, copied := entry(m)
-	if !entered && !copied {
+	if entered.IsZero() && !copied {
 		return
 	}
 	at := time.Unix(0, m.TimeNano).UTC()
@@ -143,8 +149,8 @@ func (t *target) trace(m events.Message) {
 		if copied {
 			r.Copied++
 		}
-		if entered && r.Entered.IsZero() {
-			r.Entered = at
+		if r.Entered.IsZero() {
+			r.Entered = entered
 		}
 	})
 	if err != nil {
@@ -161,10 +167,16 @@ func gone(last sdk.Instance) sdk.Instance {
 // followedFile tells by its time until when events were followed: the next process asks for those since.
 const followedFile = "followed"
 
+// followedUntil is the time at which to begin. The first process begins now, and notes that at once: it may not live
+// until the first regular note.
 func (t *target) followedUntil() time.Time {
 	info, err := os.Stat(filepath.Join(t.dir, followedFile))
 	if err != nil {
-		return time.Now() // there is nothing that it could have missed
+		now := time.Now()
+		if errors.Is(err, fs.ErrNotExist) {
+			t.noteFollowed(now)
+		}
+		return now
 	}
 	return info.ModTime()
 }

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moby/moby/api/types/events"
+
+	"github.com/instarhq/instar/plugins/compute/docker"
 	"github.com/instarhq/instar/plugins/compute/docker/dockertest"
 	"github.com/instarhq/instar/sdk"
 )
@@ -69,5 +72,22 @@ func TestPodman(t *testing.T) {
 	w.saw(t, "its end", func(i sdk.Instance) bool { return i.ID == spec.ID && i.State == sdk.StateDestroyed })
 	if names := r.containers(); len(names) > 0 {
 		t.Errorf("left: %v", names)
+	}
+}
+
+// TestEntry: Podman tells of an exec when its process has begun, so what was changed shortly before counts, too.
+func TestEntry(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_700_000_000, 5).UTC()
+	for action, before := range map[string]time.Duration{"exec_create: sh": 0, "exec_start: sh": 0, "exec_die": 0, "exec": 5 * time.Second} {
+		entered, copied := docker.Entry(events.Message{Action: events.Action(action), TimeNano: at.UnixNano()})
+		if !entered.Equal(at.Add(-before)) || copied {
+			t.Errorf("%s says that somebody is in since %s, copied %t; want %s, false", action, entered, copied, at.Add(-before))
+		}
+	}
+	for action, want := range map[string]bool{"copy": true, "extract-to-dir": true, "start": false, "exec_died": false} {
+		if entered, copied := docker.Entry(events.Message{Action: events.Action(action), TimeNano: at.UnixNano()}); !entered.IsZero() || copied != want {
+			t.Errorf("%s says that somebody is in since %s, copied %t; want never, %t", action, entered, copied, want)
+		}
 	}
 }
