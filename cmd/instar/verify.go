@@ -43,6 +43,7 @@ func (u *ui) driverVerifyCommand() *cli.Command {
 			&cli.TimestampFlag{Name: "at", Layout: time.RFC3339, Usage: "metrics: the end of the window, as in 2026-11-23T05:00:00Z (default: now)"},
 			&cli.DurationFlag{Name: "window", Usage: "metrics: how long the window is", Value: time.Minute},
 			&cli.StringFlag{Name: "run", Usage: "run only the checks whose name matches this `REGEXP`, as in '^create/'"},
+			&cli.IntFlag{Name: "rounds", Usage: "how often a check interrupts a call, each time at another moment of it: more take longer and find more", Value: 5},
 			&cli.DurationFlag{Name: "start-timeout", Usage: "how long the binary may take to begin to serve", Value: 10 * time.Second},
 			&cli.StringFlag{Name: "junit", Usage: "write a JUnit report to this `FILE` as well"},
 		},
@@ -115,6 +116,9 @@ func verifyOptions(c *cli.Context) (verify.Options, error) {
 		DataPlane: c.Bool("data-plane"), Query: c.String("query"), Empty: c.String("empty-query"), Invalid: c.String("invalid-query"),
 	}
 	o.Window, o.StartTimeout = c.Duration("window"), c.Duration("start-timeout")
+	if o.Rounds = c.Int("rounds"); o.Rounds < 1 {
+		return o, usage("-rounds %d: at least one", o.Rounds)
+	}
 	if at := c.Timestamp("at"); at != nil {
 		o.At = *at
 	}

@@ -104,7 +104,7 @@ func (p *processes) next(t sdktest.T) sdk.Driver {
 
 // harness is what can be done with any process.
 func (p *processes) harness() sdktest.Harness {
-	h := sdktest.Harness{Log: func(t sdktest.T) string {
+	h := sdktest.Harness{Rounds: p.v.options.Rounds, Log: func(t sdktest.T) string {
 		data, err := os.ReadFile(filepath.Join(p.target.dir, "log"))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatalf("the driver's log: %v", err)

@@ -46,6 +46,7 @@ type Options struct {
 	Window  time.Duration // default a minute
 
 	Only         *regexp.Regexp       // names of the checks to run, besides process/starts; nil: all
+	Rounds       int                  // how often a check interrupts a call, each time at another moment; 0: 5
 	StartTimeout time.Duration        // until the binary must have begun to serve; default 10s
 	Progress     func(sdktest.Result) // called after each check; may be nil
 }
