@@ -20,10 +20,12 @@ type ComputeFixture struct {
 	// What follows is optional; checks that need it are skipped without.
 
 	Harness
-	Exits    json.RawMessage // an instance that ends by itself at once, with a status that is not 0
-	Talks    json.RawMessage // an instance that writes "out 1" to "out 5" to stdout and "err 1" to stderr, and runs on
-	Fails    json.RawMessage // an instance that the backend cannot start, as there is no such program
-	Stubborn json.RawMessage // an instance that runs on when it is asked to stop
+	Exits json.RawMessage // an instance that ends by itself at once, with a status that is not 0
+	Talks json.RawMessage // an instance that writes "out 1" to "out 5" to stdout and "err 1" to stderr, and runs on
+	Fails json.RawMessage // an instance that the backend cannot start, as there is no such program
+	// Stubborn is an instance that runs on when it is asked to stop, and writes "stubborn" to stdout as soon as that is
+	// so. If the driver has no CapLogs, it has to be so from the beginning.
+	Stubborn json.RawMessage
 	// Shows is an instance that writes the value of its environment variable CONFORMANCE to stdout, then the
 	// mounted file conformance/data.txt if it is there, and runs on.
 	Shows  json.RawMessage

@@ -2,6 +2,7 @@ package sdktest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,7 @@ var computeInterrupted = []computeCheck{
 				spec.Config = c.Stubborn
 			}
 			c.create(spec)
+			c.deaf(spec.ID)
 			c.cancelled("Destroy", after, func(ctx context.Context) error { return c.Driver.Destroy(ctx, spec.ID, grace) })
 			err := within(c, c.patience(), "a repeated Destroy", func(ctx context.Context) error { return c.Driver.Destroy(ctx, spec.ID, 0) })
 			if err != nil {
@@ -129,6 +131,7 @@ var computeInterrupted = []computeCheck{
 		spec := c.spec()
 		spec.Config = c.Stubborn
 		c.create(spec)
+		c.deaf(spec.ID)
 		began := time.Now()
 		err := within(c, c.patience(), "Destroy of an instance that does not stop", func(ctx context.Context) error {
 			return c.Driver.Destroy(ctx, spec.ID, time.Second)
@@ -138,6 +141,18 @@ var computeInterrupted = []computeCheck{
 		}
 		c.nothingOf(spec.ID)
 	}},
+}
+
+// deaf waits until a Stubborn instance says that it does not listen any more: a program that runs has not come that
+// far yet, and ends at once if it is asked then.
+func (c *computeRun) deaf(id string) {
+	c.Helper()
+	if c.Stubborn == nil || !slices.Contains(describe(c.Context(), c, c.Driver).Capabilities, sdk.CapLogs) {
+		return
+	}
+	eventually(c, c.patience(), `the stubborn instance writes "stubborn"`, func() bool {
+		return slices.Contains(c.output(id, "stdout"), "stubborn")
+	})
 }
 
 // created measures how long a Create takes.

@@ -117,6 +117,8 @@ func (w *world) start(name, behaviour string) error {
 			line("stdout", fmt.Sprintf("out %d", n+1))
 		}
 		line("stderr", "err 1")
+	case "stubborn":
+		line("stdout", "stubborn")
 	case "shows":
 		shown := t.env["CONFORMANCE"]
 		for _, m := range t.spec.Mounts {
