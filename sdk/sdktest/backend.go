@@ -186,6 +186,16 @@ func (b *backend) await(t T, limit time.Duration) {
 	}
 }
 
+// letOne lets one waiting request go. There is none any more if the data plane has cut it.
+func (b *backend) letOne(t T, limit time.Duration) {
+	t.Helper()
+	select {
+	case b.release <- struct{}{}:
+	case <-time.After(limit):
+		t.Fatalf("no request waits at revision %d any more: it was cut", b.revision)
+	}
+}
+
 // occupy takes an address until the function that it returns is called.
 func occupy(t T, address string) (leave func()) {
 	t.Helper()

@@ -36,7 +36,7 @@ var trafficRemoval = []trafficCheck{
 		if status, body, err := c.client(r).get(c.Context(), "/"); err == nil && status < 400 {
 			c.Errorf("GET while the removed route drains: %d %q, want a refusal", status, body)
 		}
-		b.release <- struct{}{}
+		b.letOne(c, c.patience())
 		c.answered(answers)
 		eventually(c, c.soon(), "one request is left", func() bool { return c.draining(r.ID, b.address) == 1 })
 		close(b.release)

@@ -202,7 +202,7 @@ func checkInFlight(c *trafficRun) {
 		if len(answers) > 0 {
 			c.Fatalf("a request in flight was ended by the switch: %s", <-answers)
 		}
-		blue.release <- struct{}{}
+		blue.letOne(c, c.patience())
 		c.answered(answers)
 	}
 	eventually(c, c.soon(), "nothing is draining any more", func() bool { return len(c.observe(r.ID).Draining) == 0 })
