@@ -22,9 +22,9 @@ const cluster = "0123456789abcdef"
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-func newCA(t *testing.T, id string) *ca.CA {
+func newCA(t *testing.T) *ca.CA {
 	t.Helper()
-	c, err := ca.New("prod", id, noon)
+	c, err := ca.New("prod", cluster, noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func parse(t *testing.T, text string) *x509.Certificate {
 }
 
 func TestSavedAuthorityIsTheSame(t *testing.T) {
-	made := newCA(t, cluster)
+	made := newCA(t)
 	path := filepath.Join(t.TempDir(), "identity", "ca.key")
 	if err := made.Save(path); err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func TestDamagedAuthorityIsRefused(t *testing.T) {
 		}
 		return string(data)
 	}
-	one, two := text(newCA(t, cluster)), text(newCA(t, cluster))
+	one, two := text(newCA(t)), text(newCA(t))
 	cut, other := strings.Index(one, "-----BEGIN PRIVATE KEY"), strings.Index(two, "-----BEGIN PRIVATE KEY")
 	if cut < 0 || other < 0 {
 		t.Fatal("there is no key in it")
@@ -114,7 +114,7 @@ func TestDamagedAuthorityIsRefused(t *testing.T) {
 }
 
 func TestNodeCertificate(t *testing.T) {
-	c := newCA(t, cluster)
+	c := newCA(t)
 	issued, err := c.SignNode(request(t, &x509.CertificateRequest{DNSNames: []string{"n1", "n1.example.org"}}), "n1", noon)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestNodeCertificate(t *testing.T) {
 }
 
 func TestRequestIsRefused(t *testing.T) {
-	c := newCA(t, cluster)
+	c := newCA(t)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestRequestIsRefused(t *testing.T) {
 }
 
 func TestCertificateDoesNotOutliveItsAuthority(t *testing.T) {
-	c := newCA(t, cluster)
+	c := newCA(t)
 	late := noon.Add(ca.Lifetime - 24*time.Hour)
 	issued, err := c.SignNode(request(t, &x509.CertificateRequest{}), "n1", late)
 	if err != nil || !issued.NotAfter.Equal(c.NotAfter()) {
@@ -185,7 +185,7 @@ func TestCertificateDoesNotOutliveItsAuthority(t *testing.T) {
 }
 
 func TestBundle(t *testing.T) {
-	one, two := newCA(t, cluster), newCA(t, cluster)
+	one, two := newCA(t), newCA(t)
 	got, err := ca.ParseBundle(one.PEM()+two.PEM(), one.PEM())
 	if err != nil || len(got) != 3 || ca.DigestOf(got[1]) != two.Digest() {
 		t.Errorf("%d certificates, %v", len(got), err)
