@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/moby/moby/api/types/network"
 	"github.com/moby/moby/client"
@@ -158,12 +159,27 @@ func (t *target) prepare(ctx context.Context, id string, p plan) error {
 	return t.copyMounts(ctx, id, p)
 }
 
+// misread is what dockerd says before it has started anything, when a busy containerd gives it half of what it keeps
+// of a large container. The next reading is right.
+const (
+	misread      = "failed to retrieve spec: unexpected EOF"
+	mostMisreads = 3
+)
+
 func (t *target) start(ctx context.Context, id string, p plan) error {
-	err := t.engine.ask(ctx, makeFor, "start container "+p.body.Name, func(ctx context.Context, api *client.Client) error {
-		_, err := api.ContainerStart(ctx, id, client.ContainerStartOptions{})
-		return err
-	})
-	return explainStart(err, p.cfg.Networks)
+	for n := 1; ; n++ {
+		err := t.engine.ask(ctx, makeFor, "start container "+p.body.Name, func(ctx context.Context, api *client.Client) error {
+			_, err := api.ContainerStart(ctx, id, client.ContainerStartOptions{})
+			return err
+		})
+		if n == mostMisreads || err == nil || !strings.Contains(err.Error(), misread) {
+			return explainStart(err, p.cfg.Networks)
+		}
+		t.logger.Info("the engine has misread the container, starting it again", "instance", p.spec.ID, "error", err)
+		if err := pause(ctx, briefly); err != nil {
+			return err
+		}
+	}
 }
 
 // tidy removes what a Create that failed has left, unless it runs: then only the answer was lost, and the next
