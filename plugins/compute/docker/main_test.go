@@ -3,8 +3,11 @@ package docker_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/instarhq/instar/plugins/compute/docker/dockertest"
@@ -12,6 +15,10 @@ import (
 
 // image is in every engine that these tests start.
 const image = "instar/test:1"
+
+// parallelFlag is how many tests run at a time. What they wait for is the engine and the kernel's networks more than the
+// processors, so without the flag it is more than there are of these.
+const parallelFlag = "test.parallel"
 
 // engine is the one that most tests share; nil for a user who cannot run one.
 var engine *dockertest.Engine
@@ -23,6 +30,15 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		select {} // until it is killed
+	}
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == parallelFlag })
+	if !given {
+		if err := flag.Set(parallelFlag, strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
 	}
 	os.Exit(run(m))
 }
