@@ -3,6 +3,7 @@ package haproxy
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -24,10 +25,11 @@ func (d *Driver) Observe(ctx context.Context, id string) (sdk.Observation, error
 	for round := 1; ; round++ {
 		state, before := d.store.state(), d.store.before()
 		now, err := d.observe(ctx, t, id, state)
-		if err != nil || fits(state, now) {
+		reloaded := errors.Is(err, socket.ErrCut) && round < observeRounds // while it was read: reading again does no harm
+		if !reloaded && (err != nil || fits(state, now)) {
 			return now, err
 		}
-		if before.Routes[id] != nil {
+		if !reloaded && before.Routes[id] != nil {
 			if o, err := d.observe(ctx, t, id, before); err == nil && fits(before, o) {
 				return o, nil
 			}

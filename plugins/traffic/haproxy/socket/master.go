@@ -32,6 +32,10 @@ type Worker struct {
 // ErrAbsent says that no HAProxy runs.
 var ErrAbsent = errors.New("HAProxy cannot be reached")
 
+// ErrCut says that HAProxy closed the connection before it had answered everything: a master that reloads closes all of
+// them, and a worker may end in the middle of what it says. Which commands have taken effect is not known.
+var ErrCut = errors.New("HAProxy has cut its answer off")
+
 // exchange writes text to the socket and reads until HAProxy closes.
 func (m Master) exchange(ctx context.Context, text string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -138,7 +142,10 @@ func split(text string, n int) ([]string, error) {
 	if len(lines) > 0 {
 		answers = append(answers, strings.Join(lines, ""))
 	}
-	if len(answers) != n {
+	if len(answers) < n {
+		return nil, fmt.Errorf("%w: %d answers to %d commands: %.200q", ErrCut, len(answers), n, text)
+	}
+	if len(answers) > n {
 		return nil, fmt.Errorf("%d answers to %d commands: %.200q", len(answers), n, text)
 	}
 	return answers, nil

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"errors"
 	"testing"
 )
 
@@ -54,6 +55,15 @@ func TestSplit(t *testing.T) {
 	for _, text := range []string{"Can't find the target PID matching the prefix '@!1'\n", "one\n\n"} {
 		if _, err := split(text, 2); err == nil {
 			t.Errorf("%q passes for two answers", text)
+		}
+	}
+}
+
+// TestCutAnswer: fewer answers than commands are told apart from wrong ones, for who can read again.
+func TestCutAnswer(t *testing.T) {
+	for text, cut := range map[string]bool{"": true, "one\n\n": true, "one\n\ntw": false, "1\n\n2\n\n3\n\n": false} {
+		if _, err := split(text, 2); errors.Is(err, ErrCut) != cut {
+			t.Errorf("split of %q: %v, want it cut off: %v", text, err, cut)
 		}
 	}
 }
