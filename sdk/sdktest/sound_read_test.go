@@ -190,7 +190,7 @@ func soundComputeFixture(fault string, quick bool, via func(sdktest.T, sdk.Compu
 	return func(t sdktest.T) sdktest.ComputeFixture {
 		w, l, req := newWorld(), newLab(fault), request(t)
 		harness := l.harness(quick, &w.mu, &w.delay, func() { w.away(true) }, func() error { w.away(false); return nil })
-		if interrupts := strings.HasSuffix(t.Name(), "-inside") || strings.HasSuffix(t.Name(), "-destroyed"); quick && interrupts {
+		if interrupts := strings.Contains(t.Name(), "-inside") || strings.HasSuffix(t.Name(), "-destroyed"); quick && interrupts {
 			// Steps that take long and many moments: one of them falls between two steps for sure, however busy the
 			// machine is.
 			w.delay, harness.Rounds = 40*time.Millisecond, 8
