@@ -80,7 +80,7 @@ func TestHAProxyCrashes(t *testing.T) {
 	<-done
 	c.settled("dockerd was killed in a rollout")
 	c.succeeded("dockerd was killed in a rollout")
-	for _, moment := range []struct {
+	for _, moment := range few([]struct {
 		what string
 		at   func(core.Event) bool
 	}{
@@ -89,7 +89,7 @@ func TestHAProxyCrashes(t *testing.T) {
 		{"switching", enters(core.RolloutSwitching)},
 		{"baking", enters(core.RolloutBaking)},
 		{"retiring", enters(core.RolloutRetiring)},
-	} {
+	}, 1, 2, 4) {
 		c.crash(moment.what, moment.at, next()...)
 		if err := c.balancer.Reload(t.Context()); err != nil {
 			t.Fatal(err)

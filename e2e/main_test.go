@@ -19,6 +19,21 @@ var built struct {
 	shop       string // the folder that is the shop's artifact: announce and shop
 }
 
+// soak says that the tests take the time that `make soak` has: `make test` does the same less often.
+var soak = os.Getenv("INSTAR_SOAK") != ""
+
+// few gives the whole list for `make soak`, and for `make test` only those of it that are named by their place.
+func few[T any](all []T, places ...int) []T {
+	if soak {
+		return all
+	}
+	var some []T
+	for _, i := range places {
+		some = append(some, all[i])
+	}
+	return some
+}
+
 // atATime is how many tests run at a time, if nothing else is asked for: they wait more than they work.
 const atATime = "4"
 

@@ -269,15 +269,19 @@ func (a *account) release(t *testing.T) {
 func (a *account) onceAtBackend(t *testing.T, living map[string]string) {
 	t.Helper()
 	a.onceEach(t)
-	made, ended := map[string]int{}, map[string]int{}
-	for _, c := range a.calls(t) {
-		switch c.Event {
-		case "made":
-			made[c.Instance]++
-		case "ended":
-			ended[c.Instance]++
+	var made, ended map[string]int
+	a.await(t, "everything superseded has ended at the back-end", func() bool {
+		made, ended = map[string]int{}, map[string]int{}
+		for _, c := range a.calls(t) {
+			switch c.Event {
+			case "made":
+				made[c.Instance]++
+			case "ended":
+				ended[c.Instance]++
+			}
 		}
-	}
+		return len(ended) >= len(made)-len(living)
+	})
 	if !sameKeys(made, a.births.counts()) {
 		t.Errorf("the back-end made %v, and %v began", made, a.births.counts())
 	}

@@ -18,7 +18,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	needEngine(t)
-	conforms(t, 2, nil, func(_ sdktest.T, d *docker.Driver) sdk.Compute { return d })
+	conforms(t, 1, nil, func(_ sdktest.T, d *docker.Driver) sdk.Compute { return d })
 }
 
 func TestConformanceOverGRPC(t *testing.T) {

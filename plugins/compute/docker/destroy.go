@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"strings"
 	"syscall"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 
 // briefly is the pause between two looks at something that is about to change.
 const briefly = 20 * time.Millisecond
+
+// triesWhileBusy is how often the engine is asked again to remove a container whose file system is still in use.
+const triesWhileBusy = 10
 
 // destroy is Destroy. Also an id that is not known is buried: the Create that it belongs to may still be on
 // its way.
@@ -71,7 +75,7 @@ func (t *target) end(ctx context.Context, c found, id string, grace time.Duratio
 // remove kills what runs in a container and removes it with its anonymous volumes. It returns when it is gone,
 // also if somebody else removes it.
 func (t *target) remove(ctx context.Context, container, id string) error {
-	for {
+	for busy := 0; ; {
 		err := t.engine.ask(ctx, makeFor, "remove instance "+id, func(ctx context.Context, api *client.Client) error {
 			_, err := api.ContainerRemove(ctx, container, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 			return err
@@ -81,7 +85,10 @@ func (t *target) remove(ctx context.Context, container, id string) error {
 			return nil
 		case sdk.CodeConflict: // being removed by somebody else
 		default:
-			return err
+			// An engine under load finds the layers of what has just ended still in use.
+			if busy++; busy > triesWhileBusy || !strings.Contains(err.Error(), "failed to remove root filesystem") {
+				return err
+			}
 		}
 		if _, err := t.inspect(ctx, container); sdk.CodeOf(err) == sdk.CodeNotFound {
 			return nil

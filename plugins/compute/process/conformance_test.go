@@ -72,7 +72,7 @@ func fixture(t sdktest.T, wrap func(sdktest.T, *process.Driver) sdk.Compute) sdk
 		Driver: driver, Configure: req, Reopen: open, Unconfigured: fresh, Mounts: true,
 		Other:    func(t sdktest.T) (sdk.Compute, sdk.ConfigureRequest) { return neighbour(t, wrap) },
 		Holds:    func(t sdktest.T) []string { return processesOf(t, req.StateDir) },
-		Harness:  sdktest.Harness{Rounds: 3},
+		Harness:  sdktest.Harness{Rounds: 2},
 		Artifact: sdk.Artifact{Source: source},
 		Gone:     sdk.Artifact{Source: filepath.Join(source, "no-such-thing")},
 		Config:   json.RawMessage(`{"command": ["./run"]}`),

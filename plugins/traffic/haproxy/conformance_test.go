@@ -16,7 +16,7 @@ func fixture(t sdktest.T, wrap func(sdktest.T, sdk.Traffic) sdk.Traffic) sdktest
 	d := b.driver()
 	return sdktest.TrafficFixture{
 		Driver: wrap(t, d), Configure: b.configure(), DataPlane: true,
-		Harness: sdktest.Harness{Rounds: 2, Stop: func(sdktest.T) { b.Kill() }, Start: func(sdktest.T) { b.start() }},
+		Harness: sdktest.Harness{Rounds: 1, Stop: func(sdktest.T) { b.Kill() }, Start: func(sdktest.T) { b.start() }},
 		Unconfigured: func(t sdktest.T) sdk.Traffic {
 			b.shut(d)
 			d = haproxy.New(haproxy.WithLogger(hclog.NewNullLogger()))
