@@ -119,7 +119,8 @@ func TestLogWritesTransitions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := "shop/2: provisioning 3/3 created\nshop/2: verifying 3/3 healthy\nshop/2: succeeded\n"
+	// The switch was over when it was looked at; the rollout's history tells of it.
+	want := "shop/2: provisioning 3/3 created\nshop/2: verifying 3/3 healthy\nshop/2: switching traffic to revision 2\nshop/2: succeeded\n"
 	if out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}

@@ -3,6 +3,7 @@ package progress
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ func NewScreen(w io.Writer, live bool, width func() int, style table.Style) Scre
 	if live {
 		return &block{w: w, width: width, style: style}
 	}
-	return &log{w: w, last: map[string]string{}}
+	return &log{w: w, last: map[string]string{}, told: map[string]core.RolloutPhase{}}
 }
 
 // block draws over what it drew before.
@@ -77,6 +78,7 @@ func cut(line string, width int) string {
 type log struct {
 	w    io.Writer
 	last map[string]string
+	told map[string]core.RolloutPhase // the furthest phase that a line was about
 }
 
 func (l *log) Show(views []core.RolloutView, _ time.Time) error {
@@ -85,12 +87,29 @@ func (l *log) Show(views []core.RolloutView, _ time.Time) error {
 		if l.last[id] == line {
 			continue
 		}
-		l.last[id] = line
+		if switched := l.missed(&views[i]); switched != "" {
+			line = switched + "\n" + id + ": " + line
+		}
+		l.last[id] = Line(&views[i])
+		l.told[id] = max(l.told[id], views[i].Rollout.Phase)
 		if _, err := fmt.Fprintf(l.w, "%s: %s\n", id, line); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// missed is the line of a switch that was over before it was looked at: it takes milliseconds, and is what whoever
+// watches waits for.
+func (l *log) missed(v *core.RolloutView) string {
+	r := v.Rollout
+	told, watched := l.told[r.ID()]
+	entered := slices.ContainsFunc(r.History, func(h core.PhaseEntry) bool { return h.Phase == core.RolloutSwitching })
+	if !watched || told >= core.RolloutSwitching || r.Phase <= core.RolloutSwitching || !entered || r.Rolling != nil {
+		return ""
+	}
+	r.Phase = core.RolloutSwitching
+	return Line(&core.RolloutView{Rollout: r, Progress: v.Progress})
 }
 
 // Line says where a rollout stands in one line that changes only with its state, not with the clock.
