@@ -118,6 +118,7 @@ func (c *cluster) succeeded(what string) {
 // what comes while it is down fails. It serves the present revision at once, never an older one, and the next
 // rollouts and rollbacks go well (I7, I8).
 func TestHAProxyKilled(t *testing.T) {
+	long(t, "TestHAProxyCrashes")
 	t.Parallel()
 	c, b := haproxyCluster(t)
 	quick := []string{"driver=haproxy", "keep_previous=1s", "bake=1s"}

@@ -34,6 +34,14 @@ func few[T any](all []T, places ...int) []T {
 	return some
 }
 
+// long leaves a test to `make soak`: another one, in `make test`, has most of it.
+func long(t *testing.T, other string) {
+	t.Helper()
+	if !soak {
+		t.Skip("in make soak only; in make test there is " + other)
+	}
+}
+
 // atATime is how many tests run at a time, if nothing else is asked for: they wait more than they work.
 const atATime = "4"
 
