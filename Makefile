@@ -27,7 +27,7 @@ test: ## all tests, under the race detector; installs what is lacking
 
 soak: ## the tests of real parts at full length, half an hour: every phase, a hundred switches, every check
 	.ci/setup
-	INSTAR_SOAK=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m ./e2e ./plugins/compute/docker
+	INSTAR_SOAK=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m ./e2e
 
 lint: ## golangci-lint, buf and goreleaser over sources and configuration
 	.ci/lint

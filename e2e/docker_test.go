@@ -165,7 +165,7 @@ func TestDockerService(t *testing.T) {
 	}
 	c.must(next()...)
 	c.settled("a rollout that nobody disturbs")
-	for _, moment := range few([]struct {
+	for _, moment := range []struct {
 		what string
 		at   func(core.Event) bool
 	}{
@@ -176,7 +176,7 @@ func TestDockerService(t *testing.T) {
 		{"baking", enters(core.RolloutBaking)},
 		{"retiring", enters(core.RolloutRetiring)},
 		{"an instance destroyed", desired(core.DesiredDestroy)},
-	}, 0, 1, 4, 6) {
+	} {
 		c.crash(moment.what, moment.at, next()...)
 		c.settled("the daemon was killed at " + moment.what)
 		if r := c.rollout(); r.Phase != core.RolloutSucceeded {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 
@@ -24,9 +23,6 @@ func TestConformance(t *testing.T) {
 
 func TestConformanceOverGRPC(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("INSTAR_SOAK") == "" {
-		t.Skip("in make soak only; in make test the suite runs in process, and other drivers run it over gRPC")
-	}
 	needEngine(t)
 	conforms(t, 1, ofTheEngine, func(t sdktest.T, d *docker.Driver) sdk.Compute { return sdktest.ServeCompute(t, d) })
 }
