@@ -25,7 +25,7 @@ demo: build ## replaces the shop under load, tells the story, writes build/demo.
 test: ## all tests, under the race detector; installs what is lacking
 	.ci/test
 
-soak: ## the tests of real parts at full length, half an hour: every phase, a hundred switches, every check
+soak: ## the end-to-end tests at full length: a hundred switches of containers, every check of the JavaScript driver
 	.ci/setup
 	INSTAR_SOAK=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m ./e2e
 

@@ -22,26 +22,6 @@ var built struct {
 // soak says that the tests take the time that `make soak` has: `make test` does the same less often.
 var soak = os.Getenv("INSTAR_SOAK") != ""
 
-// few gives the whole list for `make soak`, and for `make test` only those of it that are named by their place.
-func few[T any](all []T, places ...int) []T {
-	if soak {
-		return all
-	}
-	var some []T
-	for _, i := range places {
-		some = append(some, all[i])
-	}
-	return some
-}
-
-// long leaves a test to `make soak`: another one, in `make test`, has most of it.
-func long(t *testing.T, other string) {
-	t.Helper()
-	if !soak {
-		t.Skip("in make soak only; in make test there is " + other)
-	}
-}
-
 // atATime is how many tests run at a time, if nothing else is asked for: they wait more than they work.
 const atATime = "4"
 

@@ -42,7 +42,6 @@ func generateDriver(t *testing.T) generated {
 // TestVendorKit: a driver that `driver new` has written is installed beside a running instard, runs a service, survives
 // the daemon and its own replacement, cannot be removed while it is in use, and can be when it is not.
 func TestVendorKit(t *testing.T) {
-	long(t, "TestDriverGuide")
 	t.Parallel()
 	g := generateDriver(t)
 	config := filepath.Join(t.TempDir(), "instard.hcl")
