@@ -76,7 +76,11 @@ func needEngine(t *testing.T) {
 
 // targetOf is the configuration of a target at an engine.
 func targetOf(e *dockertest.Engine, more string) json.RawMessage {
-	return json.RawMessage(fmt.Sprintf(`{"endpoint": %q, "address": %q%s}`, e.Endpoint, e.Address, more))
+	return targetAt(e.Endpoint, e.Address, more)
+}
+
+func targetAt(endpoint, address, more string) json.RawMessage {
+	return json.RawMessage(fmt.Sprintf(`{"endpoint": %q, "address": %q%s}`, endpoint, address, more))
 }
 
 // fixture is a driver with a state directory and a cluster of its own, as the suite sees it through wrap.

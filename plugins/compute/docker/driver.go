@@ -121,7 +121,7 @@ func (d *Driver) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.Instanc
 		return sdk.Instance{}, err
 	}
 	defer done()
-	return t.create(ctx, spec)
+	return behind(ctx, t, func() (sdk.Instance, error) { return t.create(ctx, spec) })
 }
 
 // Destroy implements sdk.Compute.
@@ -131,7 +131,8 @@ func (d *Driver) Destroy(ctx context.Context, id string, grace time.Duration) er
 		return err
 	}
 	defer done()
-	return t.destroy(ctx, id, grace)
+	_, err = behind(ctx, t, func() (struct{}, error) { return struct{}{}, t.destroy(ctx, id, grace) })
+	return err
 }
 
 // Inspect implements sdk.Compute.
