@@ -48,11 +48,11 @@ func (r *Route) take(f *Flight, ask Ask) error {
 		if p = r.previewPool(ask.Preview); p == nil {
 			return ErrNoPreview
 		}
-		if e = p.choose(ask.Now, r.balance, f.tried, false); e == nil {
-			e = p.choose(ask.Now, r.balance, f.tried, true)
+		if e = p.choose(f, ask.Now, r.balance, false); e == nil {
+			e = p.choose(f, ask.Now, r.balance, true)
 		}
 	} else {
-		p, e = r.pick(ask.Now, f.tried)
+		p, e = r.pick(f, ask.Now)
 	}
 	if e == nil {
 		if len(f.tried) > 0 {

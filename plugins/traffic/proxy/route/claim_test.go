@@ -114,6 +114,64 @@ func TestDownEndpoints(t *testing.T) {
 	})
 }
 
+// An endpoint that refuses trial after trial, each at once, is tried after 250 ms, and then after twice as long each
+// time, until that is 5 s. Whoever finds out beside a trial changes nothing, and one that takes a connection begins anew.
+func TestBackOffDoubles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := applied(spec(1, 2, 1), route.RoundRobin)
+		up, down := claim(t, r, route.Ask{}), claim(t, r, route.Ask{})
+		late, sick := claim(t, r, route.Ask{}), down.Endpoint
+		for late.Endpoint != sick {
+			late = claim(t, r, route.Ask{})
+		}
+		up.Reached()
+		refused := time.Now()
+		down.Unreached(refused, true)
+		late.Unreached(time.Now(), true)
+		for _, want := range []time.Duration{250, 500, 1000, 2000, 4000, 5000, 5000} {
+			trial := trialOf(t, r, sick)
+			if after := time.Since(refused); after != want*time.Millisecond {
+				t.Fatalf("tried again after %s, want %d ms", after, want)
+			}
+			refused = time.Now()
+			trial.Unreached(refused, true)
+		}
+		trialOf(t, r, sick).Reached()
+		again := trialOf(t, r, sick)
+		refused = time.Now()
+		again.Unreached(refused, true)
+		again = trialOf(t, r, sick)
+		if after := time.Since(refused); after != 250*time.Millisecond {
+			t.Errorf("after it was well it was tried again after %s", after)
+		}
+		// While a trial dials for longer than the back-off there is another one: both find out the same.
+		second := trialOf(t, r, sick)
+		refused = time.Now()
+		again.Unreached(refused, true)
+		second.Unreached(refused, true)
+		trialOf(t, r, sick)
+		if after := time.Since(refused); after != 500*time.Millisecond {
+			t.Errorf("after two trials at the same time it was tried again after %s", after)
+		}
+	})
+}
+
+// trialOf sends requests until one gets the endpoint.
+func trialOf(t *testing.T, r *route.Route, e *route.Endpoint) *route.Flight {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; <-time.After(10 * time.Millisecond) {
+		for range 2 { // in turn
+			f := claim(t, r, route.Ask{})
+			if f.Endpoint == e {
+				return f
+			}
+			f.Done(route.Outcome{Now: time.Now()})
+		}
+	}
+	t.Fatal("the endpoint was not tried within a minute")
+	return nil
+}
+
 func TestPoolWithoutEndpointsLeavesItsShare(t *testing.T) {
 	s := spec(1, 1, 1, 1)
 	s.Pools[0].Endpoints = nil

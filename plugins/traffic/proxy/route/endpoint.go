@@ -47,13 +47,17 @@ func (e *Endpoint) usable(now time.Time) bool {
 	return !e.down || !now.Before(e.retryAt)
 }
 
-func (e *Endpoint) failed(now time.Time) {
-	if e.down && now.Before(e.retryAt) {
+// failed marks the endpoint down. after is the back-off that was over when it was tried; 0 if it was believed up, or
+// tried because no other endpoint was left.
+func (e *Endpoint) failed(now time.Time, after time.Duration) {
+	if !e.down {
+		after = 0 // somebody else has reached it since
+	}
+	backoff := min(max(backoffFirst, 2*after), backoffMax)
+	if e.down && backoff <= e.backoff {
 		return // others found out at the same time
 	}
-	e.down = true
-	e.backoff = min(max(backoffFirst, 2*e.backoff), backoffMax)
-	e.retryAt = now.Add(e.backoff)
+	e.down, e.backoff, e.retryAt = true, backoff, now.Add(backoff)
 }
 
 func (e *Endpoint) link(f *Flight) {

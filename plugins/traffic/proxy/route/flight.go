@@ -15,6 +15,7 @@ type Flight struct {
 
 	route      *Route
 	pool       *pool
+	trial      time.Duration // the back-off that was over, if the endpoint is down and this is a trial; else 0
 	tried      []*Endpoint
 	prev, next *Flight
 }
@@ -74,7 +75,7 @@ func (f *Flight) Unreached(now time.Time, blame bool) {
 		f.tried = append(f.tried, e)
 		e.requests++
 		e.errors++
-		e.failed(now)
+		e.failed(now, f.trial)
 	}
 	if e.left && e.inFlight == 0 {
 		r.quiet(e)

@@ -25,9 +25,9 @@ type pool struct {
 	next    int // where the search for an endpoint begins
 }
 
-// choose returns an endpoint that is not among tried, or nil. With desperate set, endpoints that are down
+// choose gives the flight an endpoint that it has not tried, or none. With desperate set, endpoints that are down
 // are taken too.
-func (p *pool) choose(now time.Time, balance Balance, tried []*Endpoint, desperate bool) *Endpoint {
+func (p *pool) choose(f *Flight, now time.Time, balance Balance, desperate bool) *Endpoint {
 	var best *Endpoint
 	n := len(p.endpoints)
 	at := 0
@@ -37,7 +37,7 @@ func (p *pool) choose(now time.Time, balance Balance, tried []*Endpoint, despera
 			j -= n
 		}
 		e := p.endpoints[j]
-		if !desperate && !e.usable(now) || len(tried) > 0 && slices.Contains(tried, e) {
+		if !desperate && !e.usable(now) || len(f.tried) > 0 && slices.Contains(f.tried, e) {
 			continue
 		}
 		if best == nil || e.inFlight < best.inFlight {
@@ -52,7 +52,11 @@ func (p *pool) choose(now time.Time, balance Balance, tried []*Endpoint, despera
 		if p.next >= n {
 			p.next = 0
 		}
+		f.trial = 0
 		if best.down {
+			if best.usable(now) {
+				f.trial = best.backoff
+			}
 			// One request tries; the others wait for what it finds.
 			best.retryAt = now.Add(best.backoff)
 		}
@@ -63,24 +67,24 @@ func (p *pool) choose(now time.Time, balance Balance, tried []*Endpoint, despera
 // pick chooses a pool by weight and an endpoint in it. Weights are served exactly, in turn, by smooth
 // weighted round robin (as nginx does it). A pool without an endpoint that can take the request leaves its
 // share to the others.
-func (r *Route) pick(now time.Time, tried []*Endpoint) (*pool, *Endpoint) {
+func (r *Route) pick(f *Flight, now time.Time) (*pool, *Endpoint) {
 	for _, desperate := range []bool{false, true} {
-		if p, e := r.pickFrom(now, tried, desperate); e != nil {
+		if p, e := r.pickFrom(f, now, desperate); e != nil {
 			return p, e
 		}
 	}
 	return nil, nil
 }
 
-func (r *Route) pickFrom(now time.Time, tried []*Endpoint, desperate bool) (*pool, *Endpoint) {
+func (r *Route) pickFrom(f *Flight, now time.Time, desperate bool) (*pool, *Endpoint) {
 	if len(r.active) == 1 {
-		e := r.active[0].choose(now, r.balance, tried, desperate)
+		e := r.active[0].choose(f, now, r.balance, desperate)
 		return r.active[0], e
 	}
 	var best *pool
 	total := 0
 	for _, p := range r.active {
-		if !p.able(now, tried, desperate) {
+		if !p.able(now, f.tried, desperate) {
 			continue
 		}
 		p.current += p.weight
@@ -93,7 +97,7 @@ func (r *Route) pickFrom(now time.Time, tried []*Endpoint, desperate bool) (*poo
 		return nil, nil
 	}
 	best.current -= total
-	e := best.choose(now, r.balance, tried, desperate)
+	e := best.choose(f, now, r.balance, desperate)
 	return best, e
 }
 
