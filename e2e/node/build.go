@@ -28,7 +28,7 @@ func Repository() (string, error) {
 
 // Build builds every binary of cmd into the folder out, with the race detector if race is set.
 func Build(ctx context.Context, repository, out string, race bool) error {
-	args := []string{"build", "-o", out + string(filepath.Separator)}
+	args := []string{"build", "-ldflags=-w", "-o", out + string(filepath.Separator)} // no debugger comes
 	if race {
 		args = append(args, "-race")
 	}

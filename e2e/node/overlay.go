@@ -3,10 +3,12 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"syscall"
 )
 
 // Variant is an instard whose sources differ in some files, so that the product needs no hook for a test.
@@ -76,15 +78,23 @@ func linkAll(from, to string) error {
 		if e.Name() == "instard" {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(from, e.Name()))
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(to, e.Name()), data, 0o755); err != nil { //nolint:gosec // a binary
+		if err := linkOrCopy(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// linkOrCopy copies only from one file system to another: the binaries are large.
+func linkOrCopy(from, to string) error {
+	if err := os.Link(from, to); !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755) //nolint:gosec // a binary
 }
 
 // Substitute gives a source file of the repository with one place changed. It is an error if the expression

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strconv"
@@ -55,14 +56,34 @@ func (d *driver) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.Instanc
 	return r.instance(), nil
 }
 
+// Ports are chosen below those that the kernel gives to outgoing connections: an instance comes back at its port
+// when the driver does, and nobody must have taken it meanwhile.
+const (
+	firstPort = 15000
+	lastPort  = 19999
+)
+
 // freePort is the port asked for, or one that is free now.
 func freePort(bind string, p sdk.Port) (int, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(p.Number)))
-	if err != nil {
-		return 0, sdk.Unavailable(time.Second, "port %q: %w", p.Name, err)
+	if p.Number != 0 {
+		return p.Number, tryPort(bind, p.Name, p.Number)
 	}
-	number := l.Addr().(*net.TCPAddr).Port
-	return number, l.Close()
+	var err error
+	for range 100 {
+		number := firstPort + rand.IntN(lastPort-firstPort+1) //nolint:gosec // any will do
+		if err = tryPort(bind, p.Name, number); err == nil {
+			return number, nil
+		}
+	}
+	return 0, err
+}
+
+func tryPort(bind, name string, number int) error {
+	l, err := net.Listen("tcp", net.JoinHostPort(bind, strconv.Itoa(number)))
+	if err != nil {
+		return sdk.Unavailable(time.Second, "port %q: %w", name, err)
+	}
+	return l.Close()
 }
 
 // Destroy is idempotent; the id stays known, so that it is never created again.
