@@ -35,7 +35,7 @@ const noVersion = "v0.0.0-00010101000000-000000000000"
 func (o Options) Binary() string { return "instar-" + string(o.Kind) + "-" + o.Name }
 
 // UsesSys reports whether the template needs golang.org/x/sys itself.
-func (o Options) UsesSys() bool { return o.Kind != core.DriverMetrics }
+func (o Options) UsesSys() bool { return o.Kind == core.DriverCompute }
 
 // Owner is whose repository releases go to: that of the module, if it is at GitHub.
 func (o Options) Owner() string {
