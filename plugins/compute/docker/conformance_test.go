@@ -41,7 +41,7 @@ var ofTheEngine = []string{
 func conforms(t *testing.T, rounds int, without []string, wrap func(sdktest.T, *docker.Driver) sdk.Compute) {
 	t.Helper()
 	checks := sdktest.ComputeChecks(func(t sdktest.T) sdktest.ComputeFixture {
-		f := fixture(t, engine, wrap)
+		f := fixture(t, quiet, wrap)
 		f.Rounds = rounds
 		return f
 	})

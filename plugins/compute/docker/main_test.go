@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/instarhq/instar/plugins/compute/docker/dockertest"
@@ -20,8 +21,10 @@ const image = "instar/test:1"
 // processors, so without the flag it is more than there are of these.
 const parallelFlag = "test.parallel"
 
-// engine is the one that most tests share; nil for a user who cannot run one.
-var engine *dockertest.Engine
+// engine is the one that most tests share, with a default configuration. quiet is that of the conformance suite, which reads
+// addresses and sends nothing there: it sets no rules of the packet filter, which are twenty processes for a container with
+// two ports. Both are nil for a user who cannot run one.
+var engine, quiet *dockertest.Engine
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(roleEnv); job != "" {
@@ -44,24 +47,51 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	ctx := context.Background()
-	var err error
-	engine, err = dockertest.Start(ctx)
+	err := startEngines(context.Background())
 	switch {
 	case errors.Is(err, dockertest.ErrNotRoot):
 		return m.Run()
 	case err != nil:
-		fmt.Println("cannot start an engine:", err)
-		return 1
-	}
-	if _, err = engine.Busybox(ctx, image, nil, `CMD ["sleep", "3600"]`); err != nil {
-		fmt.Println(err)
+		fmt.Println("cannot start the engines:", errors.Join(err, stopEngines()))
 		return 1
 	}
 	code := m.Run()
-	if err := engine.Stop(); err != nil {
-		fmt.Println("the engine leaves something behind:", err)
+	if err := stopEngines(); err != nil {
+		fmt.Println("an engine leaves something behind:", err)
 		return 1
 	}
 	return code
+}
+
+func startEngines(ctx context.Context) error {
+	var group sync.WaitGroup
+	var errs [2]error
+	group.Go(func() { engine, errs[0] = newEngine(ctx) })
+	group.Go(func() { quiet, errs[1] = newEngine(ctx, "--iptables=false") })
+	group.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// newEngine starts an engine that has the image.
+func newEngine(ctx context.Context, options ...string) (*dockertest.Engine, error) {
+	e, err := dockertest.StartSparing(ctx, options...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.Busybox(ctx, image, nil, `CMD ["sleep", "3600"]`); err != nil {
+		return nil, errors.Join(err, e.Stop())
+	}
+	return e, nil
+}
+
+func stopEngines() error {
+	var group sync.WaitGroup
+	var errs [2]error
+	for n, e := range []*dockertest.Engine{engine, quiet} {
+		if e != nil {
+			group.Go(func() { errs[n] = e.Stop() })
+		}
+	}
+	group.Wait()
+	return errors.Join(errs[:]...)
 }
