@@ -15,6 +15,7 @@ func (v *verifier) compute(t sdktest.T) sdktest.ComputeFixture {
 	f := sdktest.ComputeFixture{
 		Driver: opened[sdk.Compute](p)(t), Configure: target.request, Artifact: sdk.Artifact{Source: v.options.Artifact},
 		Config: v.options.Workload, Exits: v.options.Exits, Talks: v.options.Talks,
+		Fails: v.options.Fails, Stubborn: v.options.Stubborn, Shows: v.options.Shows, Holds: p.holds(), Change: p.change(),
 		Reopen: opened[sdk.Compute](p), Unconfigured: launched[sdk.Compute](p), Crash: opened[sdk.Compute](p),
 		Gone: sdk.Artifact{Source: v.options.Missing}, Mounts: v.options.Mounts, Harness: p.harness(),
 		Other: func(t sdktest.T) (sdk.Compute, sdk.ConfigureRequest) {
@@ -42,9 +43,6 @@ func (v *verifier) traffic(t sdktest.T) sdktest.TrafficFixture {
 // metrics makes a fixture of its own process and target for one check.
 func (v *verifier) metrics(t sdktest.T) sdktest.MetricsFixture {
 	t.Helper()
-	if v.options.Query == "" {
-		t.Skipf("no query with data was given")
-	}
 	target := v.newTarget(t)
 	at, window := v.options.At, v.options.Window
 	if at.IsZero() {
@@ -57,6 +55,6 @@ func (v *verifier) metrics(t sdktest.T) sdktest.MetricsFixture {
 	return sdktest.MetricsFixture{
 		Driver: opened[sdk.Metrics](p)(t), Configure: target.request, Unconfigured: launched[sdk.Metrics](p), Harness: p.harness(),
 		Query: sdk.Query{Text: v.options.Query, At: at, Window: window, Step: window / 10},
-		Empty: v.options.Empty, Invalid: v.options.Invalid,
+		Empty: v.options.Empty, Invalid: v.options.Invalid, Want: v.options.Want, Stale: v.options.Stale,
 	}
 }

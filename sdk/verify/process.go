@@ -2,11 +2,9 @@ package verify
 
 import (
 	"context"
-	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,17 +27,25 @@ type target struct {
 // there is an older one.
 func (v *verifier) newTarget(t sdktest.T) *target {
 	t.Helper()
+	target, err := v.makeTarget()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return target
+}
+
+func (v *verifier) makeTarget() (*target, error) {
 	dir, err := os.MkdirTemp(v.dir, "")
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, "state"), 0o700)
 	}
 	if err != nil {
-		t.Fatalf("directory of the target: %v", err)
+		return nil, fmt.Errorf("directory of the target: %w", err)
 	}
 	return &target{dir, sdk.ConfigureRequest{
 		Target: "verify", Node: "verify", Cluster: "verify-" + filepath.Base(v.dir) + "-" + filepath.Base(dir), Generation: 2,
 		StateDir: filepath.Join(dir, "state"), Config: v.options.Target,
-	}}
+	}}, nil
 }
 
 // process is a launched driver.
@@ -100,27 +106,6 @@ func (p *processes) next(t sdktest.T) sdk.Driver {
 	launched := p.v.launch(t, p.target)
 	p.last = launched.Process
 	return launched.driver(t, p.kind)
-}
-
-// harness is what can be done with any process.
-func (p *processes) harness() sdktest.Harness {
-	h := sdktest.Harness{Rounds: p.v.options.Rounds, Log: func(t sdktest.T) string {
-		data, err := os.ReadFile(filepath.Join(p.target.dir, "log"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatalf("the driver's log: %v", err)
-		}
-		return string(data)
-	}}
-	if runtime.GOOS == "linux" {
-		h.Footprint = func(t sdktest.T) int {
-			n, err := sdktest.FootprintOf(p.last.State().PID)
-			if err != nil {
-				t.Fatalf("%v", err)
-			}
-			return n
-		}
-	}
-	return h
 }
 
 // launched gives the driver of a fresh process, opened one that is configured.

@@ -5,12 +5,10 @@ package verify
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"time"
 
 	"github.com/instarhq/instar/sdk"
@@ -18,42 +16,16 @@ import (
 	"github.com/instarhq/instar/sdk/sdktest"
 )
 
-// checkLimit is what one check may take.
+// checkLimit is what one check may take, unless a backend is given more patience.
 const checkLimit = 5 * time.Minute
 
-// Options say what the checks work with. What is left empty skips the checks that need it, with a detail
-// that tells so.
-type Options struct {
-	Target   json.RawMessage // the target's configuration
-	Workload json.RawMessage // compute: of an instance that runs until it is ended; traffic: of every route
-
-	// Compute.
-	Artifact string          // source of the artifact that instances run
-	Missing  string          // a source that does not exist
-	Exits    json.RawMessage // an instance that ends by itself at once, with a status that is not 0
-	Talks    json.RawMessage // an instance that writes "out 1" to "out 5" to stdout, "err 1" to stderr, and runs on
-	Ports    []string        // names of the ports that instances listen on
-	Mounts   bool            // check mounts too
-
-	// Traffic.
-	DataPlane bool // send requests through the routes
-
-	// Metrics.
-	Query   string // has data
-	Empty   string // a query without data
-	Invalid string // a query that the backend refuses
-	At      time.Time
-	Window  time.Duration // default a minute
-
-	Only         *regexp.Regexp       // names of the checks to run, besides process/starts; nil: all
-	Rounds       int                  // how often a check interrupts a call, each time at another moment; 0: 5
-	StartTimeout time.Duration        // until the binary must have begun to serve; default 10s
-	Progress     func(sdktest.Result) // called after each check; may be nil
-}
-
 // Run verifies a binary. The error is about the verification itself; what is wrong with the driver is in
-// the report.
+// the report. If the backend could not be put back to what it was, there is an error, and the report of the checks
+// until then.
 func Run(ctx context.Context, binary string, o Options) (*Report, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	path, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
@@ -69,22 +41,34 @@ func Run(ctx context.Context, binary string, o Options) (*Report, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	v := &verifier{options: o, sockets: sockets, path: path, dir: dir, report: &Report{Binary: path, Began: time.Now().UTC()}}
-	v.run(ctx)
+	v := &verifier{
+		options: o, outside: &outside{backend: o.Backend}, sockets: sockets, path: path, dir: dir,
+		report: &Report{Binary: path, Began: time.Now().UTC()},
+	}
+	err = v.run(ctx)
 	v.report.Took = time.Since(v.report.Began)
-	return v.report, errors.Join(ctx.Err(), removeAll(dir), os.RemoveAll(sockets))
+	return v.report, errors.Join(err, ctx.Err(), removeAll(dir), os.RemoveAll(sockets))
 }
 
 // verifier is one verification under way.
 type verifier struct {
 	options Options
+	outside *outside
 	path    string
 	dir     string // everything that the drivers write
 	sockets string // where they listen: a short path
 	report  *Report
 }
 
-func (v *verifier) run(ctx context.Context) {
+// run runs the checks. Its error is the backend's.
+func (v *verifier) run(ctx context.Context) error {
+	target, err := v.makeTarget()
+	if err == nil {
+		err = v.outside.try(ctx, target.request)
+	}
+	if err != nil {
+		return fmt.Errorf("before any check: %w", err)
+	}
 	var d sdk.Description
 	first := sdktest.Check{Name: "process/starts", Promise: "the driver starts and describes itself", Run: func(t sdktest.T) {
 		p := v.launch(t, v.newTarget(t))
@@ -94,35 +78,43 @@ func (v *verifier) run(ctx context.Context) {
 		}
 	}}
 	if !v.check(ctx, first) {
-		return // nothing else can work
+		return nil // nothing else can work
 	}
 	v.report.Driver, v.report.Version, v.report.Kind = d.Name, d.Version, d.Kind
+	for _, c := range v.checks(d) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if v.options.Only != nil && !v.options.Only.MatchString(c.Name) {
+			continue
+		}
+		v.check(ctx, v.possible(d, c))
+		if err := v.outside.restore(ctx); err != nil {
+			return fmt.Errorf("after %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+// checks are those of a driver's kind, after those of any process.
+func (v *verifier) checks(d sdk.Description) []sdktest.Check {
 	checks := v.processChecks(d)
 	switch d.Kind {
 	case sdk.KindCompute:
-		checks = append(checks, sdktest.ComputeChecks(v.compute)...)
+		return append(checks, sdktest.ComputeChecks(v.compute)...)
 	case sdk.KindTraffic:
-		checks = append(checks, sdktest.TrafficChecks(v.traffic)...)
+		return append(checks, sdktest.TrafficChecks(v.traffic)...)
 	case sdk.KindMetrics:
-		checks = append(checks, sdktest.MetricsChecks(v.metrics)...)
-	default:
-		checks = append(checks, sdktest.Check{Name: "describe/kind", Promise: "the kind is compute, traffic or metrics", Run: func(t sdktest.T) {
-			t.Fatalf("kind is %q, want compute, traffic or metrics", d.Kind)
-		}})
+		return append(checks, sdktest.MetricsChecks(v.metrics)...)
 	}
-	for _, c := range checks {
-		if ctx.Err() != nil {
-			return
-		}
-		if v.options.Only == nil || v.options.Only.MatchString(c.Name) {
-			v.check(ctx, c)
-		}
-	}
+	return append(checks, sdktest.Check{Name: "describe/kind", Promise: "the kind is compute, traffic or metrics", Run: func(t sdktest.T) {
+		t.Fatalf("kind is %q, want compute, traffic or metrics", d.Kind)
+	}})
 }
 
 // check runs one check and reports whether it passed.
 func (v *verifier) check(ctx context.Context, c sdktest.Check) bool {
-	r := sdktest.Record(ctx, c, checkLimit)
+	r := sdktest.Record(ctx, c, v.options.limit())
 	v.report.Results = append(v.report.Results, r)
 	if v.options.Progress != nil {
 		v.options.Progress(r)

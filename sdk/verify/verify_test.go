@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,8 +24,10 @@ import (
 // The test binary is also the drivers under test: which one, its file name says.
 func TestMain(m *testing.M) {
 	program := map[string]func(){
-		"instar-traffic-file": func() { serve.Run(&fileTraffic{}) },
-		"instar-metrics-noop": func() { serve.Run(&sdktest.NoopMetrics{}) },
+		"warehouse":             warehouse,
+		"instar-compute-remote": func() { serve.Run(&remote{}) },
+		"instar-traffic-file":   func() { serve.Run(&fileTraffic{}) },
+		"instar-metrics-noop":   func() { serve.Run(&sdktest.NoopMetrics{}) },
 		"instar-compute-broken": func() {
 			d := sdktest.NewNoopCompute(nil)
 			d.Name = "other"
@@ -151,7 +154,7 @@ func TestASoundDriverPasses(t *testing.T) {
 		t.Errorf("report: %s", table(t, r))
 	}
 	for _, result := range r.Results {
-		wantReason(t, result, "data plane", `"hold"`, "is sensitive", "Stop and Start", "Slow")
+		wantReason(t, result, "give -data-plane", `"hold"`, "is sensitive", "give -backend-stop and -backend-start", "give -backend-slow")
 	}
 }
 
@@ -162,7 +165,19 @@ func TestMetricsDriver(t *testing.T) {
 		t.Errorf("report: %s, %v", table(t, r), err)
 	}
 	for _, result := range r.Results {
-		wantReason(t, result, "is sensitive", "Stop and Start", "Want", "Stale")
+		wantReason(t, result, "is sensitive", "give -backend-stop and -backend-start", "give -want", "give -stale-query")
+	}
+}
+
+func TestMetricsValue(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[float64]sdktest.Status{1: sdktest.Passed, 2: sdktest.Failed} {
+		r, err := verify.Run(t.Context(), install(t, "instar-metrics-noop"), verify.Options{
+			Query: "1", Want: &value, Only: regexp.MustCompile("^query/value$"),
+		})
+		if err != nil || len(r.Results) != 2 || r.Results[1].Status != want {
+			t.Errorf("with %v: %s, %v; want %s", value, table(t, r), err, want)
+		}
 	}
 }
 
@@ -185,6 +200,7 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 	}
 	failed := map[string]string{}
 	for _, result := range r.Results {
+		wantReason(t, result, "; give -", "capability", "is sensitive")
 		if result.Status == sdktest.Failed {
 			failed[result.Name] = result.Detail
 		}
