@@ -45,7 +45,7 @@ var computeKeep = []computeCheck{
 			c.Errorf("%d bytes were written", out.Len())
 		}
 	}},
-	{"artifact/import-wrong", "ImportArtifact refuses what is not the artifact, and keeps nothing of it", func(c *computeRun) {
+	{"artifact/import-wrong", "ImportArtifact refuses what is not the artifact with InvalidConfig, and keeps nothing of it", func(c *computeRun) {
 		keeper, pinned := c.keeper(), c.pin()
 		data := c.export(keeper, pinned.Digest)
 		c.forget()
@@ -56,16 +56,18 @@ var computeKeep = []computeCheck{
 			digest string
 			data   io.Reader
 		}{
-			"changed":              {pinned.Digest, bytes.NewReader(changed)},
-			"cut off":              {pinned.Digest, bytes.NewReader(data[:len(data)/2])},
-			"empty":                {pinned.Digest, bytes.NewReader(nil)},
-			"of another digest":    {other, bytes.NewReader(data)},
-			"without a digest":     {"", bytes.NewReader(data)},
-			"interrupted half way": {pinned.Digest, io.MultiReader(bytes.NewReader(data[:len(data)/2]), broken{})},
+			"changed":           {pinned.Digest, bytes.NewReader(changed)},
+			"cut off":           {pinned.Digest, bytes.NewReader(data[:len(data)/2])},
+			"empty":             {pinned.Digest, bytes.NewReader(nil)},
+			"of another digest": {other, bytes.NewReader(data)},
+			"without a digest":  {"", bytes.NewReader(data)},
 		} {
-			if err := keeper.ImportArtifact(c.Context(), try.digest, try.data); err == nil {
-				c.Errorf("an import that is %s succeeds", what)
-			}
+			err := keeper.ImportArtifact(c.Context(), try.digest, try.data)
+			wantCode(c, err, sdk.CodeInvalidConfig, "an import that is %s", what)
+		}
+		half := io.MultiReader(bytes.NewReader(data[:len(data)/2]), broken{})
+		if err := keeper.ImportArtifact(c.Context(), pinned.Digest, half); err == nil {
+			c.Errorf("an import that is interrupted half way succeeds")
 		}
 		for _, digest := range []string{pinned.Digest, other} {
 			err := keeper.ExportArtifact(c.Context(), digest, io.Discard)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,9 +20,11 @@ import (
 
 // lab is what drivers with faults of both kinds have in common.
 type lab struct {
-	fault     string
-	described atomic.Int64
-	held      atomic.Int64 // what the process holds and should not
+	fault      string
+	described  atomic.Int64
+	configured atomic.Int64
+	refused    atomic.Bool  // a Configure was; only faults look at it
+	held       atomic.Int64 // what the process holds and should not
 
 	mu  sync.Mutex
 	log string
@@ -57,6 +60,21 @@ func (l *lab) harness(quick bool, mu *sync.Mutex, delay *time.Duration, stop fun
 	return h
 }
 
+// configure is decode for a target's configuration.
+func (l *lab) configure(config json.RawMessage) error {
+	if l.fault == "a second Configure is refused" && l.configured.Add(1) > 1 {
+		return sdk.Conflict("it is configured already")
+	}
+	if err := l.decode(targetSchema, config); err != nil {
+		l.refused.Store(true)
+		return err
+	}
+	if l.fault == "is lost after a refused Configure" && l.refused.Load() {
+		return sdk.Unavailable(time.Second, "it waits for a better configuration")
+	}
+	return nil
+}
+
 // decode is sdk.Decode, where nothing is wrong.
 func (l *lab) decode(schema sdk.Schema, config json.RawMessage) error {
 	if l.fault == "logs what it is given" {
@@ -90,6 +108,8 @@ func (l *lab) decode(schema sdk.Schema, config json.RawMessage) error {
 func (l *lab) spoil(desc sdk.Description) sdk.Description {
 	n := l.described.Add(1)
 	switch l.fault {
+	case "holds without saying so":
+		desc.Capabilities = slices.DeleteFunc(desc.Capabilities, func(c sdk.Capability) bool { return c == sdk.CapHold })
 	case "describes itself anew each time":
 		desc.Version = fmt.Sprintf("1.0.%d", n)
 	case "has a capability of another kind":
@@ -115,7 +135,7 @@ func (l *lab) probe(ctx context.Context, reachable func() bool, report func(sdk.
 			if !healthy && l.fault != "gives no reason" {
 				h.Reason = "the backend does not answer"
 			}
-			if err := report(h); err != nil {
+			if err := report(h); err != nil && l.fault != "ignores callbacks' errors" {
 				return err
 			}
 			said = healthy

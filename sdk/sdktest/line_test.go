@@ -142,7 +142,9 @@ func (l *line) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	preview := r.Header.Get(sdk.PreviewHeader)
 	m := l.plane.claim(route, preview)
 	switch {
-	case m == nil && preview != "":
+	case m == nil && l.plane.is("waits where there is nobody to send to"):
+		<-r.Context().Done()
+	case m == nil && preview != "" || m == nil && l.plane.is("calls a route without pools unknown"):
 		w.WriteHeader(http.StatusNotFound)
 	case m == nil:
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -163,6 +165,9 @@ func (l *line) forward(w http.ResponseWriter, r *http.Request, route *planeRoute
 			pr.Out.URL.Scheme, pr.Out.URL.Host = "http", m.Address
 			if !l.plane.is("passes the preview header on") {
 				pr.Out.Header.Del(sdk.PreviewHeader)
+			}
+			if l.plane.is("passes on the first MiB of a body") && pr.Out.Body != nil {
+				pr.Out.Body, pr.Out.ContentLength = io.NopCloser(io.LimitReader(pr.Out.Body, 1<<20)), -1
 			}
 		},
 		FlushInterval: -1,

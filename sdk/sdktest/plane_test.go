@@ -24,6 +24,8 @@ type plane struct {
 	lines  map[string]*line // by address
 	down   bool
 	delay  time.Duration
+
+	spoiled map[string]string // addresses that cannot be used, and why; only faults look at it
 }
 
 // planeRoute is a route that the plane has, or one that was removed and still has requests in flight.
@@ -54,7 +56,7 @@ func newMember(e sdk.Endpoint) *member {
 }
 
 func newPlane(fault string) *plane {
-	return &plane{fault: fault, routes: map[string]*planeRoute{}, lines: map[string]*line{}}
+	return &plane{fault: fault, routes: map[string]*planeRoute{}, lines: map[string]*line{}, spoiled: map[string]string{}}
 }
 
 func (p *plane) is(fault string) bool { return p.fault == fault }
@@ -142,6 +144,9 @@ func (r *planeRoute) sweep(cut bool) {
 func (p *plane) remove(id string, generation uint64, drain time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.is("remove ends all routes") {
+		clear(p.routes)
+	}
 	r := p.routes[id]
 	if r == nil || r.removed || p.is("a removed route goes on") {
 		return
@@ -179,12 +184,15 @@ func (p *plane) observe(id string) (sdk.Observation, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.routes[id]
+	if r == nil && p.is("observes what there is not") {
+		return sdk.Observation{Route: id}, nil
+	}
 	if r == nil {
 		return sdk.Observation{}, sdk.NotFound("there is no route %q", id)
 	}
 	o := sdk.Observation{Route: id, Generation: r.spec.Generation, Listening: !r.removed, Held: r.waiting}
 	for _, pool := range r.spec.Pools {
-		seen := sdk.PoolObservation{Revision: pool.Revision, Weight: pool.Weight, Preview: pool.Preview}
+		seen := sdk.PoolObservation{Revision: pool.Revision, Weight: pool.Weight, Preview: pool.Preview && !p.is("does not observe previews")}
 		for _, e := range pool.Endpoints {
 			seen.Endpoints = append(seen.Endpoints, r.members[e.ID].observe())
 		}
@@ -226,6 +234,9 @@ func (p *plane) hold(id string, limits sdk.HoldLimits) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.routes[id]
+	if (r == nil || r.removed) && p.is("holds what there is not") {
+		return nil
+	}
 	if r == nil || r.removed {
 		return sdk.NotFound("there is no route %q", id)
 	}
@@ -303,8 +314,17 @@ func (p *plane) listen(address string, protocol sdk.Protocol) error {
 	if p.lines[address] != nil {
 		return nil
 	}
+	if why := p.spoiled[address]; why != "" {
+		return sdk.Unavailable(time.Second, "%s", why)
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
+		switch p.fault {
+		case "says that it listens where it cannot":
+			return nil
+		case "tries an address only once":
+			p.spoiled[address] = "it was in use"
+		}
 		return sdk.Unavailable(time.Second, "listening on %s: %w", address, err)
 	}
 	l := &line{plane: p, address: address, listener: listener, conns: map[net.Conn]bool{}}
@@ -324,6 +344,9 @@ func (p *plane) tidy(address string) {
 		if !r.removed && r.spec.Listen == address {
 			return
 		}
+	}
+	if p.is("keeps the address of a removed route") {
+		p.spoiled[address] = "another route has it"
 	}
 	if l := p.lines[address]; l != nil {
 		l.shut()

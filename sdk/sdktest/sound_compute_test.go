@@ -34,7 +34,8 @@ type soundCompute struct {
 	dir     string
 	cluster string
 	made    map[string]int // Creates by id; only faults look at it
-	fetched map[string]bool
+
+	watchEnded atomic.Bool // only faults look at it
 }
 
 var instanceSchema = sdk.Schema{
@@ -47,15 +48,20 @@ func (d *soundCompute) is(fault string) bool { return d.fault == fault }
 
 // Describe implements sdk.Driver.
 func (d *soundCompute) Describe(context.Context) (sdk.Description, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.made == nil && d.is("describes itself only when it is configured") {
+		return sdk.Description{}, sdk.Unavailable(time.Second, "not configured yet")
+	}
 	return d.lab.spoil(sdk.Description{
 		Name: "sound", Version: "1.0.0", Kind: sdk.KindCompute, Scope: sdk.ScopeNode, Doc: "A driver that keeps its contract.",
-		Capabilities: []sdk.Capability{sdk.CapLogs, sdk.CapUsage}, Target: targetSchema, Workload: instanceSchema,
+		Capabilities: []sdk.Capability{sdk.CapLogs, sdk.CapUsage, sdk.CapArtifacts}, Target: targetSchema, Workload: instanceSchema,
 	}), nil
 }
 
 // Configure implements sdk.Driver.
 func (d *soundCompute) Configure(_ context.Context, req sdk.ConfigureRequest) error {
-	if err := d.lab.decode(targetSchema, req.Config); err != nil {
+	if err := d.lab.configure(req.Config); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -71,7 +77,7 @@ func (d *soundCompute) Configure(_ context.Context, req sdk.ConfigureRequest) er
 		seen = 0
 	}
 	if d.made == nil {
-		d.made, d.fetched = map[string]int{}, map[string]bool{}
+		d.made = map[string]int{}
 	}
 	if req.Generation < seen && !d.is("accepts an older generation of the cluster") {
 		return sdk.Conflict("generation %d is older than %d", req.Generation, seen)
@@ -102,61 +108,6 @@ func (d *soundCompute) call(ctx context.Context) error {
 		return errKilled
 	}
 	return nil
-}
-
-// Resolve implements sdk.Compute.
-func (d *soundCompute) Resolve(_ context.Context, a sdk.Artifact) (sdk.Artifact, error) {
-	if a.Source == "" {
-		return a, sdk.InvalidConfig("artifact.source", "it is empty")
-	}
-	if strings.HasSuffix(a.Source, "missing") {
-		if d.is("calls a missing source internal") {
-			return a, errors.New("no such file")
-		}
-		return a, sdk.NotFound("there is no %s", a.Source)
-	}
-	a.Digest = sum(a.Source)
-	if d.is("resolves anew each time") {
-		a.Digest = sum(a.Source + time.Now().String())
-	}
-	if a.Checksum != "" && a.Checksum != a.Digest && !d.is("ignores the checksum") {
-		return a, sdk.InvalidConfig("artifact.checksum", "%s has %s", a.Source, a.Digest)
-	}
-	return a, nil
-}
-
-// Fetch implements sdk.Compute.
-func (d *soundCompute) Fetch(_ context.Context, a sdk.Artifact, progress func(sdk.FetchProgress)) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.fetched[a.Digest] && d.is("fetch is not idempotent") {
-		return sdk.Conflict("%s is there already", a.Digest)
-	}
-	d.fetched[a.Digest] = true
-	if progress != nil {
-		progress(sdk.FetchProgress{Done: 1, Total: 1})
-	}
-	return nil
-}
-
-// Prune implements sdk.Compute.
-func (d *soundCompute) Prune(ctx context.Context, _ []string) (int64, error) {
-	if err := d.call(ctx); err != nil {
-		return 0, err
-	}
-	switch d.fault {
-	case "prunes what is in use":
-		for _, t := range d.world.of(d.cluster) {
-			d.world.remove(t.name)
-		}
-	case "prunes another cluster's instances":
-		for _, t := range d.world.of("*") {
-			if t.spec.Cluster != d.cluster {
-				d.world.remove(t.name)
-			}
-		}
-	}
-	return 0, nil
 }
 
 // name is what an instance is called at the world: unique for all clusters.
@@ -191,6 +142,11 @@ func (d *soundCompute) read(t thing) sdk.Instance {
 		i.Fingerprint = fingerprintOf(t)
 	case "the fingerprint changes by itself":
 		i.Fingerprint = sum(fmt.Sprint(time.Now()))
+	case "gives every instance the same address":
+		i.Addresses = map[string]string{}
+		for _, p := range t.spec.Ports {
+			i.Addresses[p.Name] = "127.0.0.1:20000"
+		}
 	case "forgets labels":
 		i.Service, i.RevisionDigest = "", ""
 	case "shows what it was given":
@@ -206,6 +162,11 @@ func fingerprintOf(t thing) string {
 	}
 	return sum(string(data) + strings.Repeat("!", t.hand))
 }
+
+// errPlain is an error of no code, and newTime a text of no other time.
+var errPlain = errors.New("something is wrong")
+
+func newTime() string { return time.Now().String() }
 
 func sum(text string) string {
 	s := sha256.Sum256([]byte(text))

@@ -1,10 +1,12 @@
 package sdktest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +33,9 @@ func (d *soundCompute) check(spec sdk.InstanceSpec) (map[string]string, error) {
 		}
 		return nil, sdk.InvalidConfig("id", "an instance needs an id")
 	}
+	if d.is("refuses long ids") && len(spec.ID) > 60 {
+		return nil, sdk.InvalidConfig("id", "it is too long")
+	}
 	for _, m := range spec.Mounts {
 		if clean := path.Clean("/" + m.Path); (m.Path == "" || clean != "/"+m.Path) && !d.is("a mount may be anywhere") {
 			return nil, sdk.InvalidConfig("mount", "path %q leaves the instance", m.Path)
@@ -54,6 +59,9 @@ func (d *soundCompute) check(spec sdk.InstanceSpec) (map[string]string, error) {
 		case "does not replace placeholders":
 			expanded = value
 		}
+		if d.is("refuses what is not ASCII") && strings.ContainsFunc(value, func(c rune) bool { return c > 0x7f }) {
+			return nil, sdk.InvalidConfig("env."+name, "it is not ASCII")
+		}
 		env[name] = expanded
 	}
 	return env, nil
@@ -69,6 +77,9 @@ func (d *soundCompute) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.I
 	if wrong != nil {
 		return sdk.Instance{}, wrong
 	}
+	if d.is("does not look at its context") && pause(ctx, 100*time.Millisecond) != nil {
+		_ = pause(context.Background(), 2*time.Second)
+	}
 	if !d.is("does not lock") {
 		d.work.Lock()
 		defer d.work.Unlock()
@@ -76,8 +87,14 @@ func (d *soundCompute) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.I
 	if d.buried(spec.ID) {
 		return sdk.Instance{}, sdk.Conflict("instance %s was destroyed", spec.ID)
 	}
-	if err := d.call(ctx); err != nil {
+	if err := d.call(ctx); err != nil && !d.is("does not finish what a cancelled create began") {
 		return sdk.Instance{}, err
+	}
+	if d.is("expands placeholders in mounted files") {
+		spec.Mounts = slices.Clone(spec.Mounts)
+		for n, m := range spec.Mounts {
+			spec.Mounts[n].Data = bytes.ReplaceAll(m.Data, []byte("${instance.id}"), []byte(spec.ID))
+		}
 	}
 	i, refused := d.make(ctx, thing{name: d.name(spec.ID), spec: spec, env: env}, behaviour)
 	return i, errors.Join(err, refused)
@@ -100,17 +117,20 @@ func (d *soundCompute) make(ctx context.Context, t thing, behaviour string) (sdk
 			ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service,
 			Revision: spec.Revision, RevisionDigest: spec.RevisionDigest,
 		}
+		if d.is("mangles unicode") {
+			t.labels.ID = strings.Map(func(c rune) rune { return c & 0x7f }, spec.ID)
+		}
 		if d.is("does not lock") {
 			t.name += "-" + time.Now().String()
 		}
 		if err := d.world.put(t); err != nil {
 			return sdk.Instance{}, err
 		}
-		if d.is("leaves instances to run on their own labels") {
-			return sdk.Instance{}, nil
-		}
 	} else if found.spec.RevisionDigest != spec.RevisionDigest && !d.is("an id with another revision succeeds") {
 		return sdk.Instance{}, sdk.Conflict("instance %s exists with revision %s", spec.ID, found.spec.RevisionDigest)
+	}
+	if d.is("does not finish what a cancelled create began") && there {
+		return d.read(found), nil
 	}
 	if d.is("an exited instance is started again") && found.exit != nil {
 		d.world.remove(t.name)

@@ -32,7 +32,7 @@ func (d *soundMetrics) Describe(ctx context.Context) (sdk.Description, error) {
 
 // Configure implements sdk.Driver.
 func (d *soundMetrics) Configure(_ context.Context, req sdk.ConfigureRequest) error {
-	return d.lab.decode(targetSchema, req.Config)
+	return d.lab.configure(req.Config)
 }
 
 // Probe implements sdk.Driver.
@@ -166,6 +166,12 @@ var wrongMetrics = []wrong{
 	{"takes a lost backend for no data", "backend/lost"},
 	{"panics on empty input", "limits/empty"},
 	{"accepts unknown attributes", "configure/unknown-attribute"},
+	{"accepts values of a wrong type", "configure/schema"},
+	{"is lost after a refused Configure", "configure/schema"},
+	{"a second Configure is refused", "configure/idempotent"},
+	{"probe blocks on cancel", "probe/at-once"},
+	{"ignores callbacks' errors", "probe/callback-error"},
+	{"describes itself anew each time", "describe/before-configure"},
 	{"repeats a secret in an error", "secrets/configure"},
 	{"healthy without its backend", "probe/lost-backend"},
 	{"describes itself anew each time", "describe/complete"},

@@ -56,6 +56,11 @@ func (d *soundTraffic) is(fault string) bool { return d.fault == fault }
 
 // Describe implements sdk.Driver.
 func (d *soundTraffic) Describe(context.Context) (sdk.Description, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.dir == "" && d.is("describes itself only when it is configured") {
+		return sdk.Description{}, sdk.Unavailable(time.Second, "not configured yet")
+	}
 	desc := sdk.Description{
 		Name: "sound", Version: "1.0.0", Kind: sdk.KindTraffic, Scope: sdk.ScopeNode, Doc: "A driver that keeps its contract.",
 		Capabilities: []sdk.Capability{sdk.CapHTTP, sdk.CapTCP, sdk.CapHold}, Target: targetSchema, Workload: routeSchema,
@@ -65,7 +70,7 @@ func (d *soundTraffic) Describe(context.Context) (sdk.Description, error) {
 
 // Configure implements sdk.Driver.
 func (d *soundTraffic) Configure(_ context.Context, req sdk.ConfigureRequest) error {
-	if err := d.lab.decode(targetSchema, req.Config); err != nil {
+	if err := d.lab.configure(req.Config); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -102,6 +107,10 @@ func (d *soundTraffic) load(dir string) error {
 	switch d.fault {
 	case "forgets the generation of the cluster at restart":
 		d.state.Cluster = 0
+	case "forgets routes at restart":
+		d.state.Routes = map[string]sdk.Route{}
+	case "its data plane ends with the process":
+		defer d.plane.stop()
 	case "forgets generations at restart":
 		d.state.Generations = map[string]uint64{}
 	}
@@ -178,8 +187,14 @@ func (d *soundTraffic) Apply(ctx context.Context, r sdk.Route) error {
 			r.Pools[n].Endpoints = pool.Endpoints[:min(len(pool.Endpoints), 1000)]
 		}
 	}
+	if d.is("does not look at its context") && pause(ctx, 100*time.Millisecond) != nil {
+		_ = pause(context.Background(), 2*time.Second)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.leaveHalf(ctx, r); err != nil {
+		return err
+	}
 	if err := d.call(ctx); err != nil {
 		if d.is("says yes without the data plane") && sdk.CodeOf(err) == sdk.CodeUnavailable {
 			return nil
@@ -199,10 +214,36 @@ func (d *soundTraffic) Apply(ctx context.Context, r sdk.Route) error {
 			return errors.New("generations are confused")
 		}
 		return sdk.Conflict("route %s: generation %d is older than %d", r.ID, r.Generation, known)
+	case r.Generation == known && d.is("takes a cancelled apply for an applied one"):
+		return nil
 	case r.Generation == known && !d.is("applies the same generation again"):
 		return d.plane.put(d.state.Routes[r.ID]) // a crash may have come between state and plane
 	}
 	return d.bring(r)
+}
+
+// leaveHalf is what some drivers do with a call that is interrupted.
+func (d *soundTraffic) leaveHalf(ctx context.Context, r sdk.Route) error {
+	mixed := r
+	mixed.Generation = d.state.Generations[r.ID]
+	switch {
+	case d.is("takes a cancelled apply for an applied one") && ctx.Err() != nil:
+		d.state.Routes[r.ID], d.state.Generations[r.ID] = r, r.Generation
+		return ctx.Err()
+	case d.is("leaves half of a cancelled apply") && mixed.Generation > 0:
+		_ = d.plane.put(mixed)
+		return pause(ctx, 100*time.Millisecond)
+	case d.is("leaves half of an apply when the data plane is lost") && mixed.Generation > 0:
+		// Long enough for the loss to come within it, however busy the machine is.
+		_ = d.plane.put(mixed)
+		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
+			if err := d.plane.call(ctx); err != nil {
+				return err
+			}
+			_ = pause(ctx, time.Millisecond)
+		}
+	}
+	return nil
 }
 
 // bring makes a route durable and then real; a failure leaves what was before.

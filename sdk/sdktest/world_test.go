@@ -13,12 +13,13 @@ import (
 
 // world is a backend that instances run at. Drivers come and go, it stays; it can be slow, and away.
 type world struct {
-	mu      sync.Mutex
-	things  map[string]*thing // by name; a backend of this kind allows a name once
-	ports   int
-	down    bool
-	delay   time.Duration
-	changed chan struct{} // closed and replaced at every change
+	mu        sync.Mutex
+	things    map[string]*thing // by name; a backend of this kind allows a name once
+	artifacts map[string]string // what was fetched, by digest
+	ports     int
+	down      bool
+	delay     time.Duration
+	changed   chan struct{} // closed and replaced at every change
 }
 
 // thing is one instance as the world has it.
@@ -34,7 +35,7 @@ type thing struct {
 }
 
 func newWorld() *world {
-	return &world{things: map[string]*thing{}, changed: make(chan struct{}), ports: 20000}
+	return &world{things: map[string]*thing{}, artifacts: map[string]string{}, changed: make(chan struct{}), ports: 20000}
 }
 
 // call is the way to the world, which takes a moment, and may lead nowhere.

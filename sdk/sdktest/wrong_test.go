@@ -45,6 +45,33 @@ func mustAllFail(t *testing.T, list []wrong, checks func(fault string) []sdktest
 	}
 }
 
+// unchallenged are the checks that no wrong driver has to fail, and why there can be none.
+var unchallenged = map[string]string{}
+
+// A check that nothing fails may as well find nothing.
+func TestEveryCheckHasAWrongDriver(t *testing.T) {
+	t.Parallel()
+	for kind, suite := range map[string]struct {
+		checks []sdktest.Check
+		wrong  []wrong
+	}{
+		"compute": {sdktest.ComputeChecks(nil), wrongCompute},
+		"traffic": {sdktest.TrafficChecks(nil), wrongTraffic},
+		"metrics": {sdktest.MetricsChecks(nil), wrongMetrics},
+	} {
+		for _, c := range suite.checks {
+			name := kind + " " + c.Name
+			challenged := slices.ContainsFunc(suite.wrong, func(w wrong) bool { return w.check == c.Name })
+			switch reason := unchallenged[name]; {
+			case !challenged && reason == "":
+				t.Errorf("%s: no wrong driver has to fail it (%s): write one", name, c.Promise)
+			case challenged && reason != "":
+				t.Errorf("%s: a wrong driver has to fail it; take it from the exceptions", name)
+			}
+		}
+	}
+}
+
 func TestRecordSkipsAndCleansUp(t *testing.T) {
 	var cleaned bool
 	r := sdktest.Record(t.Context(), sdktest.Check{Name: "ends", Run: func(t sdktest.T) {
