@@ -12,38 +12,56 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import protobuf from 'protobufjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
 const { name, version } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 mkdirSync(dist, { recursive: true });
 
+/** The protocol, from the .proto files, in the JSON of protobufjs: the driver need not read them whenever it starts. */
+function protocol() {
+  const root = new protobuf.Root();
+  for (const known of ['any', 'duration', 'empty', 'timestamp']) {
+    root.addJSON(protobuf.common.get(`google/protobuf/${known}.proto`).nested);
+  }
+  for (const file of ['proto/driver/v1/driver', 'proto/driver/v1/compute', 'wire/go-plugin', 'wire/grpc', 'wire/status']) {
+    protobuf.parse(readFileSync(join(here, `${file}.proto`), 'utf8'), root); // keeps the names of fields in camelCase
+  }
+  return root.resolveAll().toJSON();
+}
+
 const options = {
   bundle: true,
   platform: 'node',
   format: 'cjs',
   target: 'node26',
-  loader: { '.proto': 'text' },
-  define: { VERSION: JSON.stringify(version) },
+  define: { VERSION: JSON.stringify(version), PROTOCOL: JSON.stringify(protocol()) },
   outExtension: { '.js': '.cjs' },
   legalComments: 'linked',
   logLevel: 'warning',
 };
-const tests = readdirSync(join(here, 'test')).filter((file) => file.endsWith('.test.js'));
-await build({ ...options, entryPoints: [join(here, 'src/main.js')], outdir: dist });
-await build({ ...options, entryPoints: tests.map((file) => join(here, 'test', file)), outdir: join(dist, 'test') });
 // The engine comes from npm like everything else, pinned by its hash in the lock file, so what is built does
 // not depend on which Node this machine has.
 const engine = createRequire(import.meta.url).resolve(`node-${process.platform}-${process.arch}/bin/node`);
+const [main, program, loader] = ['main', 'program', 'instar/program'].map((file) => join(here, `src/${file}.js`));
 if (process.argv[2] === 'test') {
+  const tests = readdirSync(join(here, 'test')).filter((file) => file.endsWith('.test.js'));
+  await build({ ...options, entryPoints: [main], outdir: dist });
+  await build({ ...options, entryPoints: tests.map((file) => join(here, 'test', file)), outdir: join(dist, 'test') });
   execFileSync(engine, ['--test', join(dist, 'test')], { stdio: 'inherit' });
   process.exit();
 }
+await build({ ...options, entryPoints: { main, program, loader }, outdir: dist });
+const source = join(dist, 'program.cjs');
+const code = join(dist, 'program.code');
+execFileSync(engine, [join(here, 'rehearse.mjs'), source, code], { stdio: 'inherit' });
 const config = join(dist, 'sea.json');
 writeFileSync(config, JSON.stringify({
   main: join(dist, 'main.cjs'),
   output: join(dist, name),
   disableExperimentalSEAWarning: true,
+  assets: { 'program.cjs': source, 'program.code': code },
 }));
 execFileSync(engine, ['--build-sea', config], { stdio: ['ignore', 'ignore', 'inherit'] });
 console.log(join(dist, name));

@@ -1,5 +1,6 @@
 // instar-compute-script: a compute driver for instar in JavaScript.
 import { launchedByHost } from './instar/host.js';
+import { loadProgram } from './instar/program.js';
 import { keep, keptDirectory } from './script/keeper.js';
 
 const about = `instar-compute-script ${VERSION} is the compute driver "script" for instar (driver protocol 1).
@@ -19,11 +20,7 @@ async function main() {
     process.exitCode = 2;
     return;
   }
-  // Only here, because keepers are many and need none of it.
-  const { serve } = await import('./instar/serve.js');
-  const { ScriptDriver } = await import('./script/driver.js');
-  const driver = new ScriptDriver(VERSION);
-  await serve(driver, 'compute', driver);
+  await loadProgram().run(); // only here, because keepers are many and need none of it
 }
 
 main().catch((error) => {

@@ -1,34 +1,36 @@
-// The services of the driver protocol, made from the .proto files when the process starts.
-import protobuf from 'protobufjs';
-import * as loader from '@grpc/proto-loader';
+// The services of the driver protocol. The .proto files were read when this program was built.
+import protobuf from 'protobufjs/light';
 
-import driverProto from '../../proto/driver/v1/driver.proto';
-import computeProto from '../../proto/driver/v1/compute.proto';
-import goPluginProto from '../../wire/go-plugin.proto';
-import grpcProto from '../../wire/grpc.proto';
-import statusProto from '../../wire/status.proto';
-
-const root = new protobuf.Root();
-for (const known of ['any', 'duration', 'empty', 'timestamp']) {
-  root.addJSON(protobuf.common.get(`google/protobuf/${known}.proto`).nested);
-}
-for (const source of [driverProto, computeProto, goPluginProto, grpcProto, statusProto]) {
-  protobuf.parse(source, root); // keeps the names of fields in camelCase
-}
-root.resolveAll();
+const root = protobuf.Root.fromJSON(PROTOCOL).resolveAll();
 
 // 64-bit numbers are strings, because a JavaScript number holds only 53 bits of them; absent messages are
 // null, absent lists and maps are empty.
-const definitions = loader.fromJSON(root.toJSON(), { longs: String, enums: String, defaults: true });
+const conversion = { longs: String, enums: String, defaults: true };
 
-/** The services by short name, as grpc.Server.addService takes them. */
+const serializer = (type) => (message) => type.encode(type.fromObject(message)).finish();
+const deserializer = (type) => (data) => type.toObject(type.decode(data), conversion);
+
+/** A service as grpc.Server.addService takes it. */
+function service(name) {
+  return Object.fromEntries(root.lookupService(name).methodsArray.map((method) => [method.name, {
+    path: `/${name}/${method.name}`,
+    requestStream: Boolean(method.requestStream),
+    responseStream: Boolean(method.responseStream),
+    requestSerialize: serializer(method.resolvedRequestType),
+    requestDeserialize: deserializer(method.resolvedRequestType),
+    responseSerialize: serializer(method.resolvedResponseType),
+    responseDeserialize: deserializer(method.resolvedResponseType),
+  }]));
+}
+
+/** The services by short name. */
 export const services = {
-  driver: definitions['instar.driver.v1.DriverService'],
-  compute: definitions['instar.driver.v1.ComputeService'],
-  broker: definitions['plugin.GRPCBroker'],
-  stdio: definitions['plugin.GRPCStdio'],
-  controller: definitions['plugin.GRPCController'],
-  health: definitions['grpc.health.v1.Health'],
+  driver: service('instar.driver.v1.DriverService'),
+  compute: service('instar.driver.v1.ComputeService'),
+  broker: service('plugin.GRPCBroker'),
+  stdio: service('plugin.GRPCStdio'),
+  controller: service('plugin.GRPCController'),
+  health: service('grpc.health.v1.Health'),
 };
 
 const Status = root.lookupType('google.rpc.Status');

@@ -33,11 +33,16 @@ export async function serve(driver, kindService, kind) {
     process.exit(0); // what runs is the next process's
   });
   process.on('SIGTERM', stop);
+  addServices(server, driver, kindService, kind, stop);
+  await listen(server, launch);
+  writeSync(1, handshakeLine(launch));
+}
+
+/** Adds what the daemon calls, for serve's arguments; stop is called when it asks for the end of the process. */
+export function addServices(server, driver, kindService, kind, stop) {
   server.addService(services.driver, handlers(services.driver, driver));
   server.addService(services[kindService], handlers(services[kindService], kind));
   addGoPlugin(server, stop);
-  await listen(server, launch);
-  writeSync(1, handshakeLine(launch));
 }
 
 /** SIGHUP, SIGINT and SIGPIPE come when a daemon or its terminal dies, and mean nothing to a driver. */
