@@ -17,6 +17,7 @@ var built struct {
 	repository string
 	bin        string // every command of cmd, with the race detector
 	shop       string // the folder that is the shop's artifact: announce and shop
+	hello      string // a smaller artifact: announce and hello
 }
 
 // soak says that the tests take the time that `make soak` has: `make test` does the same less often.
@@ -68,14 +69,16 @@ func build(ctx context.Context, dir string) error {
 	if built.repository, err = node.Repository(); err != nil {
 		return err
 	}
-	built.bin, built.shop = filepath.Join(dir, "bin"), filepath.Join(dir, "shop")
+	built.bin, built.shop, built.hello = filepath.Join(dir, "bin"), filepath.Join(dir, "shop"), filepath.Join(dir, "hello")
 	if err := node.Build(ctx, built.repository, built.bin, true); err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", built.shop+"/", "./examples/shop", "./e2e/announce")
-	cmd.Dir = built.repository
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the shop: %w\n%s", err, out)
+	for out, example := range map[string]string{built.shop: "./examples/shop", built.hello: "./examples/hello"} {
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", out+"/", example, "./e2e/announce")
+		cmd.Dir = built.repository
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", example, err, out)
+		}
 	}
 	return nil
 }

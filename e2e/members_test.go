@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,12 +70,6 @@ func newMembersOf(t *testing.T, bin string, change ...func(*node.ClusterOptions)
 // serve declares a service behind a route on every proxy, and gives the routes' addresses.
 func serve(ctx context.Context, t *testing.T, c *node.Cluster) []string {
 	t.Helper()
-	hello := filepath.Join(t.TempDir(), "hello")
-	build := exec.CommandContext(ctx, "go", "build", "-o", hello, "./examples/hello")
-	build.Dir = built.repository
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	var routes strings.Builder
 	var addresses []string
 	for i := range c.Nodes {
@@ -101,7 +94,7 @@ func serve(ctx context.Context, t *testing.T, c *node.Cluster) []string {
     healthy_for = "500ms"
   }
 %s  rollout { bake = "1s" }
-}`, hello, routes.String())
+}`, built.hello+"/hello", routes.String())
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -64,12 +63,6 @@ func newAccount(t *testing.T) *account {
 	})
 	t.Cleanup(func() { a.close(t) })
 	t.Cleanup(func() { a.tell(t) })
-	a.artifact = filepath.Join(dir, "bin")
-	build := exec.CommandContext(a.ctx, "go", "build", "-o", a.artifact+"/", "./examples/hello", "./e2e/announce")
-	build.Dir = built.repository
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	return a
 }
 
@@ -147,7 +140,7 @@ func (a *account) declare(t *testing.T, through, version int, flags ...string) {
     bake          = "0s"
     keep_previous = "0s"
   }
-}`, a.artifact+"/announce", a.births.url, a.artifact+"/hello", version, routes.String())
+}`, built.hello+"/announce", a.births.url, built.hello+"/hello", version, routes.String())
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,6 @@ func newHosts(t *testing.T) (*trio, *lab.Lab) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.build(t)
 	for i := range c.Nodes {
 		tr.addresses = append(tr.addresses, hosts.Address(i+1)+":8080")
 	}

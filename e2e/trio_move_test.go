@@ -76,7 +76,7 @@ func (tr *trio) logsFromElsewhere(t *testing.T) {
   }
 }`
 	file := filepath.Join(tr.dir, "ticker.hcl")
-	if err := os.WriteFile(file, fmt.Appendf(nil, text, tr.artifact), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, text, built.hello), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tr.must(t, 1, "apply", "-yes", file)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +20,6 @@ import (
 type trio struct {
 	*node.Cluster
 	dir       string
-	artifact  string
 	bind      string   // what instances listen on
 	addresses []string // of the routes, one on each node
 	births    *register
@@ -39,7 +37,6 @@ func newTrioOf(t *testing.T, bin string, change ...func(*node.ClusterOptions)) *
 	t.Helper()
 	c, ctx := newMembersOf(t, bin, change...)
 	tr := &trio{Cluster: c, dir: t.TempDir(), births: newRegister(t), ctx: ctx, bind: "127.0.0.1"}
-	tr.build(t)
 	for range c.Nodes {
 		address, err := node.FreeAddress()
 		if err != nil {
@@ -49,17 +46,6 @@ func newTrioOf(t *testing.T, bin string, change ...func(*node.ClusterOptions)) *
 	}
 	tr.apply(t, 0, "hello", 3)
 	return tr
-}
-
-// build makes the artifact.
-func (tr *trio) build(t *testing.T) {
-	t.Helper()
-	tr.artifact = filepath.Join(tr.dir, "artifact")
-	build := exec.CommandContext(tr.ctx, "go", "build", "-o", tr.artifact+"/", "./examples/hello", "./e2e/announce")
-	build.Dir = built.repository
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 }
 
 // apply declares the service through a node and waits until it serves. Its instances are told to say
@@ -87,7 +73,7 @@ func (tr *trio) apply(t *testing.T, through int, greeting string, count int) {
     bake          = "0s"
     keep_previous = "0s"
   }
-}`, count, tr.artifact, tr.births.url, tr.bind, greeting, routes.String())
+}`, count, built.hello, tr.births.url, tr.bind, greeting, routes.String())
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
