@@ -11,9 +11,10 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
-// about is what an engine says of itself; the zero about is of one that was never reached.
+// about is what an engine says of itself; the zero about is of one that was never asked. It takes an engine several
+// processes to say it, so it is asked by who wants to know.
 type about struct {
-	known      bool
+	known      bool // since the engine was reached anew; what it said before is not forgotten
 	podman     bool
 	selinux    bool
 	attributes map[string]string
@@ -61,6 +62,13 @@ func (t *target) learn(ctx context.Context) error {
 	t.about = a
 	t.mu.Unlock()
 	return nil
+}
+
+// reached notes that the engine was reached anew: it may be another one.
+func (t *target) reached() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.about.known = false
 }
 
 func (t *target) said() about {

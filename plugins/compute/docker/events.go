@@ -72,9 +72,10 @@ func (t *target) followOnce(since time.Time) (last time.Time, err error) {
 		return last, err
 	}
 	// Without this the wait for an engine that hangs would have no limit.
-	if err := t.learn(ctx); err != nil {
+	if err := t.ping(ctx, askFor); err != nil {
 		return last, err
 	}
+	t.reached()
 	from := since.Add(-overlap).Format(time.RFC3339Nano)
 	filters := client.Filters{}.Add("type", string(events.ContainerEventType), string(events.NetworkEventType))
 	stream := api.Events(ctx, client.EventsListOptions{Since: from, Filters: filters})

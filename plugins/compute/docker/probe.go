@@ -39,6 +39,10 @@ func (d *Driver) Probe(ctx context.Context, report func(sdk.Health) error) error
 			}
 			last = now
 		}
+		// After the answer, for which nobody is to wait.
+		if now.Healthy && !t.said().known && t.learn(ctx) == nil {
+			continue
+		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -54,11 +58,8 @@ func same(a, b sdk.Health) bool {
 
 // health asks the engine for a sign of life. What it said of itself before is worth showing also without one.
 func (t *target) health(ctx context.Context) sdk.Health {
-	err := t.engine.ask(ctx, pingFor, "ping", func(ctx context.Context, api *client.Client) error {
-		_, err := api.Ping(ctx, client.PingOptions{})
-		return err
-	})
-	a := t.said() // which whoever follows the events has learnt, or will
+	err := t.ping(ctx, pingFor)
+	a := t.said()
 	h := sdk.Health{Healthy: err == nil, Capacity: a.capacity, Attributes: maps.Clone(a.attributes)}
 	if h.Attributes == nil {
 		h.Attributes = map[string]string{}
@@ -71,4 +72,11 @@ func (t *target) health(ctx context.Context) sdk.Health {
 	}
 	t.link.nudge()
 	return h
+}
+
+func (t *target) ping(ctx context.Context, limit time.Duration) error {
+	return t.engine.ask(ctx, limit, "ping", func(ctx context.Context, api *client.Client) error {
+		_, err := api.Ping(ctx, client.PingOptions{})
+		return err
+	})
 }
