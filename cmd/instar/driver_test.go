@@ -26,7 +26,12 @@ func testDriver() {
 	case sdk.KindMetrics:
 		serve.Run(&sdktest.NoopMetrics{})
 	default:
-		serve.Run(&computeDriver{NoopCompute: sdktest.NewNoopCompute(nil), name: name, kind: kind, version: version})
+		d := &computeDriver{NoopCompute: sdktest.NewNoopCompute(nil), name: name, kind: kind, version: version}
+		if backend := os.Getenv("TEST_BACKEND"); backend != "" {
+			serve.Run(&remoteDriver{computeDriver: d, backend: backend})
+			return
+		}
+		serve.Run(d)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"instar": main, "test-driver": testDriver})
+	testscript.Main(m, map[string]func(){"instar": main, "test-driver": testDriver, "test-backend": testBackend})
 }
 
 // fixtureKey finds a script's API in its environment values.
@@ -30,6 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			f := apitest.New(t)
+			env.Defer(func() { endBackend(env.WorkDir) })
 			env.Values[fixtureKey{}] = f
 			env.Values[testKey{}] = t
 			env.Setenv("INSTAR_ADDR", f.URL)

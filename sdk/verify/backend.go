@@ -131,7 +131,7 @@ func (o *outside) try(ctx context.Context, req sdk.ConfigureRequest) error {
 			return err
 		}
 		if len(list) > 0 {
-			return fmt.Errorf("Holds (-holds) gives %q for a cluster that nothing was created for: it has to give what is of cluster %s only", list, req.Cluster)
+			return fmt.Errorf("-holds: there are %q for a cluster that nothing was created for; it has to give what is of cluster %s only", list, req.Cluster)
 		}
 	}
 	if o.backend.Stop == nil {

@@ -105,7 +105,7 @@ func shell(ctx context.Context, flag, command string, req sdk.ConfigureRequest, 
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case errors.As(err, &exit):
-		err = fmt.Errorf("%s after %s", exit, took)
+		err = fmt.Errorf("%w after %s", err, took)
 	}
 	words := strings.TrimSpace(strings.ToValidUTF8(out+written(stderr), "\uFFFD"))
 	if cut := len(words) - maxWords; cut > 0 {

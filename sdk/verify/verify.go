@@ -47,7 +47,7 @@ func Run(ctx context.Context, binary string, o Options) (*Report, error) {
 	}
 	err = v.run(ctx)
 	v.report.Took = time.Since(v.report.Began)
-	return v.report, errors.Join(err, ctx.Err(), removeAll(dir), os.RemoveAll(sockets))
+	return v.report, errors.Join(err, removeAll(dir), os.RemoveAll(sockets))
 }
 
 // verifier is one verification under way.
@@ -60,7 +60,7 @@ type verifier struct {
 	report  *Report
 }
 
-// run runs the checks. Its error is the backend's.
+// run runs the checks. Its error is the backend's, or the context's.
 func (v *verifier) run(ctx context.Context) error {
 	target, err := v.makeTarget()
 	if err == nil {
@@ -78,22 +78,22 @@ func (v *verifier) run(ctx context.Context) error {
 		}
 	}}
 	if !v.check(ctx, first) {
-		return nil // nothing else can work
+		return ctx.Err() // nothing else can work
 	}
 	v.report.Driver, v.report.Version, v.report.Kind = d.Name, d.Version, d.Kind
 	for _, c := range v.checks(d) {
-		if ctx.Err() != nil {
-			return nil
-		}
 		if v.options.Only != nil && !v.options.Only.MatchString(c.Name) {
 			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		v.check(ctx, v.possible(d, c))
 		if err := v.outside.restore(ctx); err != nil {
 			return fmt.Errorf("after %s: %w", c.Name, err)
 		}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // checks are those of a driver's kind, after those of any process.

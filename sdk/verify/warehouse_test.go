@@ -181,7 +181,7 @@ func everything(dir string) ([][]byte, error) {
 // startedWarehouse is a warehouse that runs until the end of the test, and the commands that act on it.
 func startedWarehouse(t *testing.T) (dir string, commands verify.Commands) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wh") // sockets have short names
+	dir, err := os.MkdirTemp("", "wh") //nolint:usetesting // sockets have short names
 	if err != nil {
 		t.Fatal(err)
 	}
