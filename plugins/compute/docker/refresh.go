@@ -19,7 +19,7 @@ type refresher struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	pending map[string]bool // containers by the engine's id
+	pending map[string]bool // containers by the engine's id; false: it may be somebody else's
 	reading map[string]bool // those that were taken last, to be read
 	resync  bool            // all are pending
 	whole   bool            // all were taken last
@@ -50,9 +50,9 @@ func (r *refresher) hear(m events.Message) {
 		r.t.trace(m)
 	}
 	r.mu.Lock()
-	tells := r.tells(m, id)
+	tells, ours := r.tells(m, id)
 	if tells {
-		r.pending[id] = true
+		r.pending[id] = r.pending[id] || ours
 	}
 	r.mu.Unlock()
 	if tells {
@@ -62,18 +62,21 @@ func (r *refresher) hear(m events.Message) {
 
 // tells reports whether a container has to be read because of an event. A container's life has eight of them, and reading
 // it costs the engine, so what says nothing new is left out: that it was made and has not been started; what somebody
-// else's container is connected to; and how an instance ends that is being destroyed, before it is gone.
-func (r *refresher) tells(m events.Message, id string) bool {
+// else's container is connected to; and how an instance ends that is being destroyed, before it is gone. What happens to
+// a network does not say whose the container is: while all are being read for the first time, it may be ours.
+func (r *refresher) tells(m events.Message, id string) (tells, ours bool) {
 	last, known := r.t.lastOf(id)
 	switch {
 	case m.Type == events.NetworkEventType && !known:
-		return r.pending[id] || r.reading[id] || r.resync || r.whole
+		_, waits := r.pending[id]
+		_, read := r.reading[id]
+		return waits || read || r.resync || r.whole, false
 	case m.Action == events.ActionCreate:
-		return false
+		return false, false
 	case m.Action == events.ActionDestroy, m.Action == events.ActionRemove: // the latter is Podman's
-		return true
+		return true, true
 	}
-	return !known || !r.t.isBuried(last.ID)
+	return !known || !r.t.isBuried(last.ID), true
 }
 
 // lastOf is an instance as it was published last.
@@ -91,13 +94,39 @@ func (r *refresher) poke() {
 	}
 }
 
-func (r *refresher) take() (ids []string, resync bool) {
+func (r *refresher) take() (pending map[string]bool, resync bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ids, resync = slices.Collect(maps.Keys(r.pending)), r.resync
-	r.reading, r.whole = r.pending, r.resync
+	pending, resync = r.pending, r.resync
+	r.reading, r.whole = pending, resync
 	r.pending, r.resync = map[string]bool{}, false
-	return ids, resync
+	return pending, resync
+}
+
+// choose returns the containers to be read. One list tells which of those that may be somebody else's are not: a new
+// connection hears of whatever the engine's networks had in the last seconds.
+func (r *refresher) choose(ctx context.Context, pending map[string]bool) []string {
+	var ids, doubtful []string
+	for id, ours := range pending {
+		if ours {
+			ids = append(ids, id)
+		} else {
+			doubtful = append(doubtful, id)
+		}
+	}
+	if len(doubtful) == 0 {
+		return ids
+	}
+	var ours []string
+	for _, cluster := range r.t.clusters() {
+		there, err := r.t.containers(ctx, cluster)
+		if err != nil {
+			return append(ids, doubtful...)
+		}
+		ours = append(ours, there...)
+	}
+	foreign := func(id string) bool { return !slices.Contains(ours, id) }
+	return append(ids, slices.DeleteFunc(doubtful, foreign)...)
 }
 
 // run reads until ctx ends or the engine cannot be read any more, which it returns.
@@ -108,13 +137,16 @@ func (r *refresher) run(ctx context.Context) error {
 			return nil
 		case <-r.wake:
 		}
-		ids, resync := r.take()
-		if resync {
-			more, err := r.t.resync(ctx)
-			if err != nil {
-				return err
-			}
-			ids = append(ids, more...)
+		pending, resync := r.take()
+		var ids []string
+		var err error
+		if resync { // which has whatever is pending
+			ids, err = r.t.resync(ctx)
+		} else {
+			ids = r.choose(ctx, pending)
+		}
+		if err != nil {
+			return err
 		}
 		if failed := r.refresh(ctx, ids); len(failed) > 0 {
 			r.later(ctx, failed)
