@@ -69,7 +69,11 @@ func (t *target) end(ctx context.Context, c found, id string, grace time.Duratio
 		}
 	}
 	crash("stopped")
-	return t.remove(ctx, c.ID, id)
+	if err := t.remove(ctx, c.ID, id); err != nil {
+		return err
+	}
+	t.publishGone(c.ID) // whoever watches need not wait for the engine to say it, too
+	return nil
 }
 
 // remove kills what runs in a container and removes it with its anonymous volumes. It returns when it is gone,

@@ -46,6 +46,9 @@ func (d *Driver) Logs(ctx context.Context, id string, opts sdk.LogOptions, line 
 		if over || err != nil && sdk.CodeOf(err) != sdk.CodeUnavailable {
 			return err
 		}
+		if r.ending {
+			continue // the engine is there, and nothing more will be written
+		}
 		if err := pause(ctx, resumeAfter); err != nil {
 			return err
 		}

@@ -196,7 +196,7 @@ func (r *rig) exec(id string, command ...string) string {
 
 // get asks an instance over HTTP.
 func get(ctx context.Context, address string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, patience/3)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/index.html", nil)
 	if err != nil {

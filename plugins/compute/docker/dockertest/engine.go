@@ -69,7 +69,11 @@ func start(ctx context.Context, e *Engine) (_ *Engine, err error) {
 	if os.Geteuid() != 0 {
 		return nil, ErrNotRoot
 	}
-	dir, err := os.MkdirTemp("", "instar-dockerd-")
+	base := os.TempDir()
+	if e.podman && len(base) > len("/dev/shm/temporary/") {
+		base = "/tmp" // Podman takes no path of more than 50 bytes
+	}
+	dir, err := os.MkdirTemp(base, "instar-dockerd-")
 	if err != nil {
 		return nil, err
 	}
