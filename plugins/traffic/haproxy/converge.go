@@ -2,16 +2,40 @@ package haproxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/instarhq/instar/plugins/traffic/haproxy/layout"
+	"github.com/instarhq/instar/plugins/traffic/haproxy/socket"
 	"github.com/instarhq/instar/sdk"
 )
 
 // converge makes the files and HAProxy what the state says, whatever came between: a crash in the middle of
-// a change, a restart of HAProxy, somebody's hand. The lock is held.
+// a change, a restart or a reload of HAProxy, somebody's hand. The lock is held.
 func (d *Driver) converge(ctx context.Context) error {
+	return steadily(ctx, func() error { return d.convergeOnce(ctx) })
+}
+
+// steadily repeats what may be repeated when a reload of HAProxy has cut it off.
+func steadily(ctx context.Context, do func() error) error {
+	for end := time.Now().Add(cutPatience); ; {
+		err := do()
+		if !errors.Is(err, socket.ErrCut) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-time.After(settlePause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// cutPatience is how long answers may be cut off until that is no reload any more.
+const cutPatience = 10 * time.Second
+
+func (d *Driver) convergeOnce(ctx context.Context) error {
 	t, err := d.configured()
 	if err != nil {
 		return err

@@ -130,7 +130,7 @@ func (d *Driver) configured() (*target, error) {
 	return nil, sdk.Unavailable(0, "the driver is not configured")
 }
 
-func (t *target) master() socket.Master { return socket.Master{Path: t.MasterSocket} }
+func (t *target) master() socket.Master { return socket.Master{Path: t.MasterSocket, Seen: &t.seen} }
 
 // lock gives the right to change state and HAProxy.
 func (d *Driver) lock(ctx context.Context) (*target, func(), error) {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -152,6 +154,48 @@ func TestHang(t *testing.T) {
 	}
 	apply(t, d, changed)
 	wantText(t, r, "blue")
+}
+
+// TestReadThroughReloads: while the admin reloads HAProxy, again and again, its master is without a socket for a moment
+// and cuts answers off. Who reads does not notice, and the target stays healthy.
+func TestReadThroughReloads(t *testing.T) {
+	t.Parallel()
+	b := startBalancer(t)
+	blue, _ := b.serveText("blue")
+	d := b.driver()
+	r := b.route("web", blue)
+	apply(t, d, r)
+	ctx, stop := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	var read atomic.Int64
+	for range 2 {
+		readers.Go(func() {
+			for ; ctx.Err() == nil; read.Add(1) {
+				if o, err := d.Observe(t.Context(), "web"); err != nil || o.Generation != r.Generation {
+					t.Errorf("Observe while HAProxy reloads: %+v, %v", o, err)
+					return
+				}
+				<-time.After(time.Millisecond)
+			}
+		})
+	}
+	readers.Go(func() {
+		_ = d.Probe(ctx, func(h sdk.Health) error { // ends with the context
+			if !h.Healthy {
+				t.Errorf("the target is unhealthy while HAProxy reloads: %s", h.Reason)
+			}
+			return nil
+		})
+	})
+	for range 10 {
+		if err := b.Reload(t.Context()); err != nil {
+			t.Error(err)
+		}
+		before := read.Load()
+		b.await("HAProxy is read", func() bool { return read.Load() > before+4 || t.Failed() })
+	}
+	stop()
+	readers.Wait()
 }
 
 // TestEditedByHand: what somebody changes at HAProxy's socket is seen by Observe and put right.

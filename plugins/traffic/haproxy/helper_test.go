@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,8 @@ import (
 
 	haproxybalancer "github.com/instarhq/instar/e2e/balancer"
 	"github.com/instarhq/instar/plugins/traffic/haproxy"
+	"github.com/instarhq/instar/plugins/traffic/haproxy/layout"
+	"github.com/instarhq/instar/plugins/traffic/haproxy/socket"
 	"github.com/instarhq/instar/sdk"
 	"github.com/instarhq/instar/sdk/sdktest"
 )
@@ -26,19 +29,59 @@ type balancer struct {
 	state string
 }
 
-// startBalancer runs HAProxy with nothing but an admin's part.
+// startBalancer runs HAProxy with an admin's part, and with what a driver without routes has written for it before: with
+// that it can begin, and need not be reloaded at once. The first one begins with nothing but the admin's part.
 func startBalancer(t sdktest.T) *balancer {
 	t.Helper()
-	running, err := haproxybalancer.New(t.Context())
+	b := makeBalancer(t)
+	seen := version.Load()
+	if seen != nil {
+		b.foresee(*seen)
+	}
+	b.start()
+	if seen == nil {
+		procs, err := socket.Master{Path: b.Socket()}.Processes(b.Context())
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		if w, ok := procs.Current(); ok {
+			version.Store(&w.Version)
+		}
+	}
+	return b
+}
+
+// version is that of the HAProxy under test, when one has been seen.
+var version atomic.Pointer[string]
+
+// foresee has a driver write its files for an HAProxy of a version that does not run yet.
+func (b *balancer) foresee(version string) {
+	b.Helper()
+	state := layout.New()
+	state.Version = version
+	if err := layout.Save(b.state, state); err != nil {
+		b.Fatalf("%v", err)
+	}
+	d := haproxy.New(haproxy.WithLogger(hclog.NewNullLogger()))
+	if err := d.Configure(b.Context(), b.configure()); err != nil {
+		b.Fatalf("Configure: %v", err)
+	}
+	b.shut(d)
+}
+
+// makeBalancer is startBalancer without its HAProxy.
+func makeBalancer(t sdktest.T) *balancer {
+	t.Helper()
+	made, err := haproxybalancer.Make()
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	b := &balancer{T: t, Balancer: running, state: filepath.Join(running.Dir(), "state")}
+	b := &balancer{T: t, Balancer: made, state: filepath.Join(made.Dir(), "state")}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("HAProxy says:\n%s", running.Log())
+			t.Logf("HAProxy says:\n%s", made.Log())
 		}
-		if err := running.Close(); err != nil {
+		if err := made.Close(); err != nil {
 			t.Errorf("%v", err)
 		}
 	})
@@ -60,13 +103,11 @@ func (b *balancer) start() {
 func (b *balancer) await(what string, condition func() bool) {
 	b.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !condition() {
+	for pause := 2 * time.Millisecond; !condition(); pause = min(2*pause, 50*time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatalf("not within 30 s: %s", what)
 		}
-		<-tick.C
+		<-time.After(pause)
 	}
 }
 
@@ -108,10 +149,14 @@ func (b *balancer) shut(d *haproxy.Driver) {
 	}
 }
 
-// free is a loopback address that nobody listens at now.
+// hosts counts the loopback addresses that were given.
+var hosts atomic.Uint32
+
+// free is a loopback address that nobody listens at, at a host of its own: nobody is given the port meanwhile.
 func (b *balancer) free() string {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	n := hosts.Add(1)
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 64+os.Getpid()%64, n/250%250, n%250+1))
 	if err != nil {
 		b.Fatalf("%v", err)
 	}

@@ -16,12 +16,15 @@ import (
 	"github.com/instarhq/instar/sdk"
 )
 
-var buildShop = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "instar-shop-")
-	if err != nil {
+// shopDir is where buildShop has put the shop; empty if nobody wanted it.
+var shopDir string
+
+// buildShop builds the example shop, once for all tests.
+var buildShop = sync.OnceValues(func() (path string, err error) {
+	if shopDir, err = os.MkdirTemp("", "instar-shop-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "shop")
+	path = filepath.Join(shopDir, "shop")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/instarhq/instar/examples/shop").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)

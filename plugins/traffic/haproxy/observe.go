@@ -3,7 +3,6 @@ package haproxy
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -24,12 +23,11 @@ func (d *Driver) Observe(ctx context.Context, id string) (sdk.Observation, error
 	}
 	for round := 1; ; round++ {
 		state, before := d.store.state(), d.store.before()
-		now, err := d.observe(ctx, t, id, state)
-		reloaded := errors.Is(err, socket.ErrCut) && round < observeRounds // while it was read: reading again does no harm
-		if !reloaded && (err != nil || fits(state, now)) {
+		now, err := d.observeSteadily(ctx, t, id, state)
+		if err != nil || fits(state, now) {
 			return now, err
 		}
-		if !reloaded && before.Routes[id] != nil {
+		if before.Routes[id] != nil {
 			if o, err := d.observe(ctx, t, id, before); err == nil && fits(before, o) {
 				return o, nil
 			}
@@ -52,6 +50,15 @@ const observeRounds = 10
 func fits(state layout.State, o sdk.Observation) bool {
 	route := state.Routes[o.Route]
 	return route == nil || route.Spec.Generation == o.Generation
+}
+
+// observeSteadily is observe, also while HAProxy is reloaded.
+func (d *Driver) observeSteadily(ctx context.Context, t *target, id string, state layout.State) (o sdk.Observation, err error) {
+	err = steadily(ctx, func() error {
+		o, err = d.observe(ctx, t, id, state)
+		return err
+	})
+	return o, err
 }
 
 // observe reads HAProxy with the names and places of a state.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -95,6 +96,7 @@ type target struct {
 
 	settings layout.Settings
 	sizes    layout.Sizes
+	seen     atomic.Int64 // the master's process id
 }
 
 // plainPath keeps paths from meaning something else in HAProxy's configuration.

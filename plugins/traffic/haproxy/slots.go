@@ -140,9 +140,8 @@ func (p plane) awaitChecks(ctx context.Context, places []place) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 3*interval+2*p.target.settings.ConnectTimeout+2*time.Second, errUnchecked)
 	defer cancel()
 	// Thousands of rows must not be read all the time.
-	tick := time.NewTicker(max(checkPoll, time.Duration(len(places))*100*time.Microsecond))
-	defer tick.Stop()
-	for {
+	rest := time.Duration(len(places)) * 100 * time.Microsecond
+	for pause := max(checkPoll/8, rest); ; pause = min(2*pause, max(checkPoll, rest)) {
 		rows, err := servers(ctx, p.master, p.pid, backendsOf(places)...)
 		if err != nil {
 			return cause(ctx, err)
@@ -160,14 +159,14 @@ func (p plane) awaitChecks(ctx context.Context, places []place) error {
 			return nil
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return cause(ctx, ctx.Err())
 		}
 	}
 }
 
-// checkPoll is how often the outcome of checks is looked at.
+// checkPoll is how often the outcome of checks is looked at, after the first few times: many are over at once.
 const checkPoll = 25 * time.Millisecond
 
 var errUnchecked = sdk.Unavailable(time.Second, "HAProxy has not checked the new instances in time; it is overloaded, or they answer neither yes nor no")

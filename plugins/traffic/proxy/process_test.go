@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,15 +21,39 @@ import (
 	"github.com/instarhq/instar/sdk/wire"
 )
 
-// program builds the driver's binary, once for each test.
-func program(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "instar-traffic-proxy")
+// built is the folder with the driver's binary; empty if nobody wanted it.
+var built string
+
+// build builds the driver's binary, once for all tests.
+var build = sync.OnceValues(func() (path string, err error) {
+	if built, err = os.MkdirTemp("", "instar-proxy-"); err != nil {
+		return "", err
+	}
+	path = filepath.Join(built, "instar-traffic-proxy")
 	out, err := exec.Command("go", "build", "-o", path, "github.com/instarhq/instar/cmd/instar-traffic-proxy").CombinedOutput()
 	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+		err = fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, err
+})
+
+// program is the driver's binary.
+func program(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := os.RemoveAll(built); err != nil {
+		fmt.Fprintln(os.Stderr, "proxy_test:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // process is the driver as instard runs it.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -20,7 +21,13 @@ const patience = 5 * time.Second
 const lineLimit = 8 << 10
 
 // Master is HAProxy's master process, reached through its socket (haproxy -W -S PATH).
-type Master struct{ Path string }
+type Master struct {
+	Path string
+	// Seen remembers the process id of the master, if it is not nil. While that process is there and does not listen,
+	// it reloads, and is waited for: it replaces itself by a new image of its program, which opens the socket when it has
+	// read the configuration.
+	Seen *atomic.Int64
+}
 
 // Worker is one worker process of a master.
 type Worker struct {
@@ -32,15 +39,16 @@ type Worker struct {
 // ErrAbsent says that no HAProxy runs.
 var ErrAbsent = errors.New("HAProxy cannot be reached")
 
-// ErrCut says that HAProxy closed the connection before it had answered everything: a master that reloads closes all of
-// them, and a worker may end in the middle of what it says. Which commands have taken effect is not known.
+// ErrCut says that HAProxy closed the connection before it had answered everything, or that the worker is no more: a
+// master that reloads closes all of them, and a worker may end in the middle of what it says. Which commands have taken
+// effect is not known.
 var ErrCut = errors.New("HAProxy has cut its answer off")
 
 // exchange writes text to the socket and reads until HAProxy closes.
 func (m Master) exchange(ctx context.Context, text string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", m.Path)
+	conn, err := m.dial(ctx)
 	if err != nil {
 		return "", m.explain(err)
 	}
@@ -61,12 +69,37 @@ func (m Master) exchange(ctx context.Context, text string) (string, error) {
 	return string(answer), nil
 }
 
+func (m Master) dial(ctx context.Context) (net.Conn, error) {
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", m.Path)
+		if !errors.Is(err, syscall.ECONNREFUSED) || !m.lives() {
+			return conn, err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// lives says that the master that was seen last is still there.
+func (m Master) lives() bool {
+	if m.Seen == nil || m.Seen.Load() <= 0 {
+		return false
+	}
+	return !errors.Is(syscall.Kill(int(m.Seen.Load()), 0), syscall.ESRCH)
+}
+
 func (m Master) late(ctx context.Context, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return fmt.Errorf("HAProxy does not answer at %s within %s: is it stopped or overloaded?", m.Path, patience)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("%w: master socket %s: %w", ErrCut, m.Path, err)
 	}
 	return fmt.Errorf("HAProxy's master socket %s: %w", m.Path, err)
 }
@@ -124,7 +157,7 @@ func (m Master) Send(ctx context.Context, pid int, command, payload string) (str
 // split cuts what n commands answered: each answer ends with an empty line.
 func split(text string, n int) ([]string, error) {
 	if strings.Contains(text, "Can't find the target") || strings.Contains(text, "Can't connect to the target") {
-		return nil, errors.New("it has ended")
+		return nil, fmt.Errorf("%w: it has ended", ErrCut)
 	}
 	if strings.HasPrefix(text, "Permission denied") || strings.Contains(text, "\nPermission denied") {
 		return nil, errors.New("permission denied: the master socket needs level admin, which it has unless -S says otherwise")

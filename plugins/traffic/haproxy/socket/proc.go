@@ -47,7 +47,14 @@ func (m Master) Processes(ctx context.Context) (Processes, error) {
 	if err != nil {
 		return Processes{}, err
 	}
-	return parseProcesses(text)
+	if text == "" {
+		return Processes{}, fmt.Errorf("%w: nothing came of show proc", ErrCut)
+	}
+	p, err := parseProcesses(text)
+	if err == nil && m.Seen != nil {
+		m.Seen.Store(int64(p.Master))
+	}
+	return p, err
 }
 
 // parseProcesses reads a table of process id, type, reloads, uptime and version, in parts that begin with

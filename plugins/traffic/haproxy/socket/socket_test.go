@@ -80,6 +80,11 @@ func TestTables(t *testing.T) {
 	if s := servers[1]; !s.Up() || s.Errors != 7 || s.Address != "[::1]:80" {
 		t.Errorf("%+v", s)
 	}
+	quoted, err := Servers("# pxname,svname,scur,stot,status,econ,eresp,hrsp_5xx,check_status,addr,mode,\n" +
+		"\"a \"\"b\"\", c\",s1,1,7,UP,0,0,0,\"\",127.0.0.1:80,http,\nb,s2,0,\n")
+	if err != nil || len(quoted) != 1 || quoted[0].Backend != `a "b", c` || quoted[0].Check != "" || quoted[0].Address != "127.0.0.1:80" {
+		t.Errorf("%+v, %v", quoted, err)
+	}
 	if rates := Rates("# table: b\n0x1: key=10300 use=0 exp=1 gpc0=9 gpc0_rate(60000)=4\n"); rates[10300] != 4 {
 		t.Errorf("%v", rates)
 	}

@@ -1,8 +1,8 @@
 package socket
 
 import (
-	"encoding/csv"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,41 +37,90 @@ func Servers(text string) ([]Server, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
-	reader := csv.NewReader(strings.NewReader(strings.TrimPrefix(text, "# ")))
-	reader.FieldsPerRecord, reader.LazyQuotes = -1, true
-	rows, err := reader.ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("show stat: %w", err)
-	}
-	column := make(map[string]int)
-	for i, name := range rows[0] {
-		column[name] = i
-	}
-	for _, name := range []string{"pxname", "svname", "scur", "stot", "status", "econ", "eresp", "hrsp_5xx", "check_status", "addr", "mode"} {
-		if _, ok := column[name]; !ok {
+	head, rest, _ := strings.Cut(strings.TrimPrefix(text, "# "), "\n")
+	names := fields(nil, head)
+	at := make([]int, len(columns))
+	for i, name := range columns {
+		if at[i] = slices.Index(names, name); at[i] < 0 {
 			return nil, fmt.Errorf("show stat has no column %s: %.100q", name, text)
 		}
 	}
 	var servers []Server
-	for _, row := range rows[1:] {
-		if len(row) < len(rows[0])-1 {
+	var row []string
+	for line := range strings.Lines(rest) {
+		if row = fields(row[:0], strings.TrimSuffix(line, "\n")); len(row) < len(names)-1 || len(row) <= slices.Max(at) {
 			continue
 		}
-		number := func(name string) uint64 {
-			n, _ := strconv.ParseUint(row[column[name]], 10, 64) // empty where it means nothing
+		cell := func(c column) string { return row[at[c]] }
+		number := func(c column) uint64 {
+			n, _ := strconv.ParseUint(cell(c), 10, 64) // empty where it means nothing
 			return n
 		}
 		s := Server{
-			Backend: row[column["pxname"]], Name: row[column["svname"]], Address: row[column["addr"]],
-			Status: row[column["status"]], Check: strings.TrimPrefix(row[column["check_status"]], "* "),
-			Sessions: int(number("scur")), Total: number("stot"), Errors: number("hrsp_5xx"),
+			Backend: cell(proxyName), Name: cell(serverName), Address: cell(address),
+			Status: cell(status), Check: strings.TrimPrefix(cell(checkStatus), "* "),
+			Sessions: int(number(current)), Total: number(total), Errors: number(answers5xx),
 		}
-		if row[column["mode"]] == "tcp" {
-			s.Errors = number("econ") + number("eresp")
+		if cell(mode) == "tcp" {
+			s.Errors = number(connectErrors) + number(answerErrors)
 		}
 		servers = append(servers, s)
 	}
 	return servers, nil
+}
+
+// column is one of those of show stat that are read; there are a hundred, in an order of the version's.
+type column int
+
+const (
+	proxyName column = iota
+	serverName
+	current
+	total
+	status
+	connectErrors
+	answerErrors
+	answers5xx
+	checkStatus
+	address
+	mode
+)
+
+var columns = []string{"pxname", "svname", "scur", "stot", "status", "econ", "eresp", "hrsp_5xx", "check_status", "addr", "mode"}
+
+// fields cuts a line of comma-separated values. HAProxy puts those with a comma or a quote in quotes.
+func fields(into []string, line string) []string {
+	for {
+		end := strings.IndexByte(line, ',')
+		if strings.HasPrefix(line, `"`) {
+			end = quoted(line)
+		}
+		if end < 0 || end >= len(line) {
+			return append(into, plain(line))
+		}
+		into, line = append(into, plain(line[:end])), line[end+1:]
+	}
+}
+
+// quoted is where the value in quotes ends with which a line begins: at a quote that is no pair.
+func quoted(line string) int {
+	for i := 1; i < len(line); i++ {
+		if line[i] == '"' {
+			if i+1 >= len(line) || line[i+1] != '"' {
+				return i + 1
+			}
+			i++
+		}
+	}
+	return len(line)
+}
+
+// plain is a value without its quotes.
+func plain(value string) string {
+	if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
+		return value
+	}
+	return strings.ReplaceAll(value[1:len(value)-1], `""`, `"`)
 }
 
 // Entry is a key of a map with its value.
