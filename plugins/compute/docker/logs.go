@@ -35,8 +35,8 @@ func (d *Driver) Logs(ctx context.Context, id string, opts sdk.LogOptions, line 
 			return r.refused
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case err != nil && sdk.CodeOf(err) == sdk.CodeNotFound:
-			return nil // destroyed meanwhile
+		case sdk.CodeOf(err) == sdk.CodeNotFound, sdk.CodeOf(err) == sdk.CodeConflict:
+			return nil // destroyed meanwhile, or just being
 		case err != nil && (!opts.Follow || sdk.CodeOf(err) != sdk.CodeUnavailable):
 			return err
 		case err == nil && !opts.Follow:
