@@ -12,31 +12,32 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import protobuf from 'protobufjs';
+
+import { protocolSource } from './protocol.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
 const { name, version } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 mkdirSync(dist, { recursive: true });
 
-/** The protocol, from the .proto files, in the JSON of protobufjs: the driver need not read them whenever it starts. */
-function protocol() {
-  const root = new protobuf.Root();
-  for (const known of ['any', 'duration', 'empty', 'timestamp']) {
-    root.addJSON(protobuf.common.get(`google/protobuf/${known}.proto`).nested);
-  }
-  for (const file of ['proto/driver/v1/driver', 'proto/driver/v1/compute', 'wire/go-plugin', 'wire/grpc', 'wire/status']) {
-    protobuf.parse(readFileSync(join(here, `${file}.proto`), 'utf8'), root); // keeps the names of fields in camelCase
-  }
-  return root.resolveAll().toJSON();
-}
+const protos = ['proto/driver/v1/driver', 'proto/driver/v1/compute', 'wire/go-plugin', 'wire/grpc', 'wire/status'];
+const protocol = {
+  name: 'instar:protocol',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^instar:protocol$/ }, ({ path }) => ({ path, namespace: 'made' }));
+    onLoad({ filter: /.*/, namespace: 'made' }, () => ({
+      contents: protocolSource(protos.map((file) => join(here, `${file}.proto`))), resolveDir: here,
+    }));
+  },
+};
 
 const options = {
   bundle: true,
   platform: 'node',
   format: 'cjs',
   target: 'node26',
-  define: { VERSION: JSON.stringify(version), PROTOCOL: JSON.stringify(protocol()) },
+  define: { VERSION: JSON.stringify(version) },
+  plugins: [protocol],
   outExtension: { '.js': '.cjs' },
   legalComments: 'linked',
   logLevel: 'warning',

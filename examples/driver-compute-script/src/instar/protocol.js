@@ -1,7 +1,5 @@
-// The services of the driver protocol. The .proto files were read when this program was built.
-import protobuf from 'protobufjs/light';
-
-const root = protobuf.Root.fromJSON(PROTOCOL).resolveAll();
+// The services of the driver protocol.
+import { messages, services as declared } from 'instar:protocol'; // which ../../protocol.mjs writes at the build
 
 // 64-bit numbers are strings, because a JavaScript number holds only 53 bits of them; absent messages are
 // null, absent lists and maps are empty.
@@ -12,14 +10,14 @@ const deserializer = (type) => (data) => type.toObject(type.decode(data), conver
 
 /** A service as grpc.Server.addService takes it. */
 function service(name) {
-  return Object.fromEntries(root.lookupService(name).methodsArray.map((method) => [method.name, {
-    path: `/${name}/${method.name}`,
-    requestStream: Boolean(method.requestStream),
-    responseStream: Boolean(method.responseStream),
-    requestSerialize: serializer(method.resolvedRequestType),
-    requestDeserialize: deserializer(method.resolvedRequestType),
-    responseSerialize: serializer(method.resolvedResponseType),
-    responseDeserialize: deserializer(method.resolvedResponseType),
+  return Object.fromEntries(declared[name].map(({ name: method, requestStream, responseStream, request, response }) => [method, {
+    path: `/${name}/${method}`,
+    requestStream,
+    responseStream,
+    requestSerialize: serializer(request),
+    requestDeserialize: deserializer(request),
+    responseSerialize: serializer(response),
+    responseDeserialize: deserializer(response),
   }]));
 }
 
@@ -33,14 +31,14 @@ export const services = {
   health: service('grpc.health.v1.Health'),
 };
 
-const Status = root.lookupType('google.rpc.Status');
-const ErrorDetail = root.lookupType('instar.driver.v1.ErrorDetail');
+const Status = messages['google.rpc.Status'];
+const ErrorDetail = messages['instar.driver.v1.ErrorDetail'];
 
 /** Encodes what the trailer grpc-status-details-bin carries: a status with one ErrorDetail. */
 export function encodeStatus(code, message, detail) {
   const value = ErrorDetail.encode(ErrorDetail.fromObject(detail)).finish();
   const any = { type_url: 'type.googleapis.com/instar.driver.v1.ErrorDetail', value };
-  return Buffer.from(Status.encode(Status.create({ code, message, details: [any] })).finish());
+  return Buffer.from(Status.encode(Status.fromObject({ code, message, details: [any] })).finish());
 }
 
 /** A Date, or milliseconds since 1970, as a google.protobuf.Timestamp. */
