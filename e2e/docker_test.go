@@ -47,6 +47,17 @@ func (s *starts) forget(ids ...string) {
 	}
 }
 
+// containerShop builds the shop for containers, which have no C library, once for all tests.
+var containerShop = sync.OnceValues(func() (string, error) {
+	shop := filepath.Join(filepath.Dir(built.bin), "container", "shop")
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", shop, "./examples/shop")
+	build.Dir, build.Env = built.repository, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the shop: %w\n%s", err, out)
+	}
+	return shop, nil
+})
+
 func newDockerCluster(t *testing.T) *dockerCluster {
 	t.Helper()
 	// For dockerd's restarts on a machine that has much else to do; see the health check of testdata/docker.hcl.
@@ -57,18 +68,16 @@ func newDockerCluster(t *testing.T) *dockerCluster {
 func dockerClusterBehind(t *testing.T, traffic string) *dockerCluster {
 	t.Helper()
 	// Containers outlive dockerd, and traffic reaches them without it: as one runs an engine for production.
-	engine, err := dockertest.Start(context.Background(), "--live-restore", "--userland-proxy=false")
+	engine, err := dockertest.StartSparing(context.Background(), "--live-restore", "--userland-proxy=false")
 	dockertest.Need(t, err)
 	t.Cleanup(func() {
 		if err := engine.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
-	shop := filepath.Join(t.TempDir(), "shop")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", shop, "./examples/shop")
-	build.Dir, build.Env = built.repository, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the shop: %v\n%s", err, out)
+	shop, err := containerShop()
+	if err != nil {
+		t.Fatal(err)
 	}
 	data, err := os.ReadFile(shop)
 	if err != nil {
