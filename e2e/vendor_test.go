@@ -11,6 +11,12 @@ import (
 	"github.com/instarhq/instar/e2e/node"
 )
 
+// vendorEnv is how a vendor builds, without a network: a driver as it is released, and with one way to compile for all of
+// them, as each other one would compile the sdk and all that it needs once more.
+func vendorEnv() []string {
+	return append(os.Environ(), "GOPROXY=off", "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=-trimpath '-ldflags=-s -w'")
+}
+
 // vendorDriver builds examples/driver-compute-static as a vendor would: outside of the repository, as a
 // module of its own, which requires the sdk and nothing else of instar.
 func vendorDriver(t *testing.T) string {
@@ -26,12 +32,12 @@ func vendorDriver(t *testing.T) string {
 	}
 	binary := filepath.Join(module, "bin", "instar-compute-static")
 	build := exec.Command("go", "build", "-o", binary, ".")
-	build.Dir = module
+	build.Dir, build.Env = module, vendorEnv()
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the vendor's driver: %v\n%s", err, out)
 	}
 	list := exec.Command("go", "list", "-deps", ".")
-	list.Dir = module
+	list.Dir, list.Env = module, vendorEnv()
 	deps, err := list.Output()
 	if err != nil {
 		t.Fatal(err)

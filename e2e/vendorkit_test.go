@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/instarhq/instar/e2e/node"
 )
@@ -27,7 +28,7 @@ func generateDriver(t *testing.T) generated {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), program, args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off")
+		cmd.Env = vendorEnv()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, out)
 		}
@@ -57,7 +58,7 @@ func TestVendorKit(t *testing.T) {
 	if out := c.must("driver", "install", g.binary, data); !strings.Contains(out, "installed compute driver acme, version 0.1.0") {
 		t.Errorf("driver install says\n%s", out)
 	}
-	c.await("instard has found what was installed", func() bool { return strings.Contains(c.must("driver", "list"), "acme") })
+	c.awaitCommand("instard has found what was installed", func() bool { return strings.Contains(c.must("driver", "list"), "acme") })
 	if out := c.must("driver", "docs", "acme"); !strings.Contains(out, "args") {
 		t.Errorf("driver docs does not document it:\n%s", out)
 	}
@@ -98,11 +99,11 @@ func TestVendorKit(t *testing.T) {
 	refused()
 
 	c.must("service", "delete", "hello", "-yes")
-	c.await("the instances are gone", func() bool { return !strings.Contains(c.must("instance", "list"), "hello-") })
+	c.awaitCommand("the instances are gone", func() bool { return !strings.Contains(c.must("instance", "list"), "hello-") })
 	configure("")
 	c.restart()
 	c.must("driver", "remove", "acme", data)
-	c.await("instard has seen that it is gone", func() bool { return !strings.Contains(c.must("driver", "list"), "acme") })
+	c.awaitCommand("instard has seen that it is gone", func() bool { return !strings.Contains(c.must("driver", "list"), "acme") })
 	if out := c.must("driver", "list", "-installed", data); strings.Contains(out, "acme") {
 		t.Errorf("driver list -installed still has it:\n%s", out)
 	}
@@ -120,7 +121,7 @@ func (c *cluster) upgradeDriver(g generated, before, data string) {
 		c.Fatal(err)
 	}
 	build := exec.CommandContext(c.Context(), "go", "build", "-o", g.binary, ".")
-	build.Dir = g.module
+	build.Dir, build.Env = g.module, vendorEnv()
 	if out, err := build.CombinedOutput(); err != nil {
 		c.Fatalf("%v\n%s", err, out)
 	}
@@ -128,7 +129,7 @@ func (c *cluster) upgradeDriver(g generated, before, data string) {
 		c.Errorf("another version without -upgrade: exit code %d\n%s", code, out)
 	}
 	c.must("driver", "install", g.binary, data, "-upgrade")
-	c.await("the new version answers", func() bool {
+	c.awaitCommand("the new version answers", func() bool {
 		return strings.Contains(c.must("driver", "show", "acme"), "version 0.2.0")
 	})
 	if got := fetch(c.T, "http://"+c.listen+"/"); got != before {
@@ -147,9 +148,24 @@ func (c *cluster) restart() {
 	}
 }
 
+// awaitCommand is await for a condition that runs a command: a process with the race detector is not started fifty
+// times a second.
+func (c *cluster) awaitCommand(what string, condition func() bool) {
+	c.Helper()
+	var next time.Time
+	c.await(what, func() bool {
+		if time.Now().Before(next) {
+			return false
+		}
+		met := condition()
+		next = time.Now().Add(500 * time.Millisecond)
+		return met
+	})
+}
+
 func (c *cluster) awaitTarget(driver string) {
 	c.Helper()
-	c.await("the target is healthy", func() bool {
+	c.awaitCommand("the target is healthy", func() bool {
 		out := c.must("driver", "show", driver)
 		return strings.Contains(out, `target "local"   healthy`)
 	})

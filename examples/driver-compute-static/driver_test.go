@@ -14,7 +14,8 @@ import (
 // TestConformance is all that a driver needs as its test: build it, and let the sdk verify it.
 func TestConformance(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "instar-compute-static")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is released
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

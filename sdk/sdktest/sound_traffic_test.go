@@ -28,6 +28,8 @@ type soundTraffic struct {
 	lab   *lab
 	dead  atomic.Bool // the process was killed: nothing that it still does reaches anything
 
+	observed atomic.Int64 // Observes that have ended; only faults look at it
+
 	mu    sync.Mutex
 	dir   string
 	state trafficState
@@ -255,11 +257,11 @@ func (d *soundTraffic) bring(r sdk.Route) error {
 		d.state = before
 		return err
 	}
-	if d.is("mixes generations") {
+	if d.is("mixes generations") && before.Generations[r.ID] > 0 {
 		mixed := r
 		mixed.Generation = before.Generations[r.ID]
 		_ = d.plane.put(mixed)
-		_ = pause(context.Background(), 150*time.Millisecond) // long enough to be seen, however busy the machine is
+		d.awaitObserved()
 	}
 	if err := d.plane.put(r); err != nil {
 		d.state = before
@@ -269,8 +271,17 @@ func (d *soundTraffic) bring(r sdk.Route) error {
 	return nil
 }
 
+// awaitObserved waits until an Observe has begun and ended, however busy the machine is.
+func (d *soundTraffic) awaitObserved() {
+	seen := d.observed.Load() + 2 // the first one to end may have begun before
+	for end := time.Now().Add(5 * time.Second); d.observed.Load() < seen && time.Now().Before(end); {
+		_ = pause(context.Background(), time.Millisecond)
+	}
+}
+
 // Observe implements sdk.Traffic.
 func (d *soundTraffic) Observe(ctx context.Context, id string) (sdk.Observation, error) {
+	defer d.observed.Add(1)
 	if err := d.call(ctx); err != nil && !d.is("observes from memory") {
 		return sdk.Observation{}, err
 	}
