@@ -54,16 +54,31 @@ func (tx *Tx) Describe(verb, reason string) { tx.meta.Verb, tx.meta.Reason = ver
 //
 // A request id in meta makes the transaction happen once: whatever fn finds when the request is
 // repeated (that there is nothing left to do, or that it cannot be done again), the answer is the
-// receipt of the first time, with Replayed set.
+// receipt of the first time, with Replayed set. If the store cannot say whether there was a first time, its
+// error is returned and not fn's: what fn found is then no reason to give up.
 func (s *State) Update(ctx context.Context, meta core.Meta, fn func(*Tx) error) (core.Receipt, error) {
+	current := false // whether the snapshot has what the store had when fn was about to have the last word
 	for attempt := 1; ; attempt++ {
 		tx := s.begin(meta)
 		ops, err := tx.run(fn)
 		if err != nil || len(ops) == 0 {
-			if first, ok := s.answered(ctx, meta); ok {
+			first, failure := s.answered(ctx, meta)
+			newest := s.source.Seq()
+			switch {
+			case failure == nil:
 				return first, s.Wait(ctx, first.Seq)
+			case err != nil && core.Retryable(failure):
+				return core.Receipt{}, failure
+			case current || newest <= tx.Seq():
+				return core.Receipt{}, err
 			}
-			return core.Receipt{}, err
+			// The view is a little behind the store, more on a busy machine: nobody is refused, or told that
+			// there is nothing to do, for what has been written by now.
+			if err := s.Wait(ctx, newest); err != nil {
+				return core.Receipt{}, err
+			}
+			current = true
+			continue
 		}
 		receipt, err := s.source.Propose(ctx, core.Txn{Meta: tx.meta, Ops: ops})
 		if err == nil {
@@ -91,16 +106,18 @@ func (tx *Tx) run(fn func(*Tx) error) ([]core.Op, error) {
 	return tx.finish()
 }
 
-// answered finds out whether a request id has been answered before, by proposing what can only be
-// refused: the store looks at request ids before it looks at preconditions.
-func (s *State) answered(ctx context.Context, meta core.Meta) (core.Receipt, bool) {
+// answered gives the receipt of a request id that has been answered before; an error that is not worth
+// another try says that it has not. It proposes what can only be refused: the store looks at request ids
+// before it looks at preconditions, and has by then applied what was committed before.
+func (s *State) answered(ctx context.Context, meta core.Meta) (core.Receipt, error) {
 	if meta.RequestID == "" {
-		return core.Receipt{}, false
+		return core.Receipt{}, errNoRequest
 	}
 	never := core.Op{Kind: core.KindService, ID: "?request", Delete: true, IfSeq: core.AnySeq - 1}
-	receipt, err := s.source.Propose(ctx, core.Txn{Meta: meta, Ops: []core.Op{never}})
-	return receipt, err == nil
+	return s.source.Propose(ctx, core.Txn{Meta: meta, Ops: []core.Op{never}})
 }
+
+var errNoRequest = errors.New("the transaction has no request id")
 
 // catchUp waits, after a conflict, until the view has moved past the one that was too old. A replica
 // that does not know of the other write yet gets it a little later.
