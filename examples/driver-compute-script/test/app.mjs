@@ -3,7 +3,7 @@
 //   app.mjs exit       ends with status 3
 //   app.mjs talk       prints six lines that the suite wants to read back, and serves
 //   app.mjs show       prints its variable CONFORMANCE, and a mounted file if it has it, and serves
-//   app.mjs stubborn   does not stop when it is asked to
+//   app.mjs stubborn   does not stop when it is asked to, and says so
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 
@@ -21,7 +21,10 @@ const modes = {
     console.log(process.env.CONFORMANCE);
     process.stdout.write(existsSync(file) ? readFileSync(file) : '');
   },
-  stubborn: () => process.on('SIGTERM', quiet),
+  stubborn: () => {
+    process.on('SIGTERM', quiet);
+    console.log('stubborn');
+  },
 };
 const mode = process.argv[2];
 modes[mode]?.();

@@ -13,9 +13,9 @@ const maxMessageBytes = 256 * 1024 * 1024;
 
 /**
  * Serves a driver until SIGTERM. Each member of driver and kind is a method of the service with that name:
- * a call with one answer is async (request) => answer; one with a stream of answers is
+ * a call with one answer is async (request, { signal }) => answer; one with a stream of answers is
  * async (request, stream) => void, where stream.send(answer) waits while the caller is slow, and
- * stream.signal aborts when the call ends; one with a stream of requests gets those as an async iterable.
+ * stream.signal aborts when the call ends, as signal does when nobody waits any more; one with a stream of requests gets those as an async iterable.
  */
 export async function serve(driver, kindService, kind) {
   const launch = readLaunch();
@@ -95,19 +95,21 @@ function handlers(service, methods) {
     if (definition.responseStream) {
       out[name] = streaming(name, method);
     } else if (definition.requestStream) {
-      out[name] = (call, done) => answer(name, () => method(call), done);
+      out[name] = (call, done) => answer(name, call, () => method(call), done);
     } else {
-      out[name] = (call, done) => answer(name, () => method(call.request), done);
+      out[name] = (call, done) => answer(name, call, (signal) => method(call.request, { signal }), done);
     }
   }
   return out;
 }
 
-async function answer(name, method, done) {
+async function answer(name, call, method, done) {
+  const over = new AbortController();
+  call.on('cancelled', () => over.abort());
   try {
-    done(null, await method());
+    done(null, await method(over.signal));
   } catch (error) {
-    done(failed(name, error));
+    done(over.signal.aborted ? { code: status.CANCELLED } : failed(name, error));
   }
 }
 

@@ -152,12 +152,13 @@ export class ScriptDriver {
     }
   }
 
-  async Destroy({ id, grace }) {
+  async Destroy({ id, grace }, { signal }) {
     this.needTarget();
     return this.instances.exclusive(id, async () => {
+      signal.throwIfAborted(); // it has waited for another call, and nobody for it
       const instance = this.instances.byId.get(id);
       if (instance) {
-        await this.instances.destroy(instance, milliseconds(grace));
+        await this.instances.destroy(instance, milliseconds(grace), signal);
       }
       return {};
     });

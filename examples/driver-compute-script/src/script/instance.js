@@ -69,7 +69,7 @@ export class Instance {
       return;
     }
     const errors = openSync(this.file('errors'), 'a', 0o600);
-    const child = startKeeper(this.dir, errors);
+    const child = startKeeper(this.dir, this.record, errors);
     closeSync(errors);
     let failed = null;
     child.once('error', (error) => { failed = error.message; });
@@ -84,8 +84,11 @@ export class Instance {
     }
   }
 
-  /** Ends it: SIGTERM, SIGKILL after the grace. Claims it first, so that a keeper on its way starts nothing. */
-  async end(graceMilliseconds) {
+  /**
+   * Ends it: SIGTERM, SIGKILL after the grace. Claims it first, so that a keeper on its way starts nothing. When the
+   * caller's signal aborts nobody waits for the grace any more, and the next call goes on from there.
+   */
+  async end(graceMilliseconds, aborted) {
     await claim(this.file('keeper'), JSON.stringify({ pid: 0, started: '', boot: '' }));
     const keeper = await readJSON(this.file('keeper'));
     const running = () => keeper.pid !== 0 && alive(keeper);
@@ -93,6 +96,7 @@ export class Instance {
       signal(keeper.pid, 'SIGTERM');
     }
     for (const limit = Date.now() + graceMilliseconds; Date.now() < limit && await running();) {
+      aborted?.throwIfAborted();
       await delay(tick);
     }
     for (const limit = Date.now() + startLimit; await running(); await delay(tick)) {
@@ -112,6 +116,9 @@ export class Instance {
 
   /** Digests what it was made from, as that is on the disk now: another value means that somebody changed it. */
   async fingerprint() {
+    if (this.record.lost) {
+      return 'lost'; // nobody knows any more what it was made from
+    }
     const parts = [JSON.stringify(this.record.made), await this.digest(this.record.script)];
     for (const mount of this.record.mounts) {
       parts.push(mount.path, String(mount.mode), await this.digest(join('work', mount.path)));

@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { conflict } from '../instar/failure.js';
 import { log } from '../instar/log.js';
 import { makeDirectory, readIfThere, replace, sha256, syncDirectory } from './files.js';
+import { restoreFound } from './found.js';
 import { Instance } from './instance.js';
 
 const memory = 30 * 24 * 3600 * 1000; // milliseconds for which a destroyed id is refused
@@ -36,6 +37,7 @@ export class Instances extends EventEmitter {
     await makeDirectory(this.dir);
     await makeDirectory(this.destroyed);
     await forget(this.destroyed);
+    await restoreFound(this.dir);
     for (const name of await readdir(this.dir)) {
       const dir = join(this.dir, name);
       const instance = await Instance.read(dir);
@@ -122,10 +124,10 @@ export class Instances extends EventEmitter {
   }
 
   /** Ends an instance and removes everything but the memory that its id was used. */
-  async destroy(instance, grace) {
+  async destroy(instance, grace, signal) {
     const { id } = instance.record;
     await replace(join(this.destroyed, sha256(id)), ''); // first: from now on nobody can create it again
-    await instance.end(grace);
+    await instance.end(grace, signal);
     const last = await instance.message();
     await this.remove(instance);
     this.emit('change', { ...last, state: 'INSTANCE_STATE_DESTROYED', exit: null });

@@ -10,6 +10,7 @@ import { claim, readJSON, replace } from './files.js';
 import { identify, signal } from './proc.js';
 
 const variable = 'INSTAR_SCRIPT_KEEP';
+const recordVariable = 'INSTAR_SCRIPT_RECORD';
 const maxLogBytes = 10 * 1024 * 1024;
 const maxLine = 64 * 1024;
 const lastWords = 1000; // milliseconds for output that is still on its way when the script has ended
@@ -17,12 +18,21 @@ const lastWords = 1000; // milliseconds for output that is still on its way when
 /** The directory of the instance that this process keeps; null in every other process. */
 export const keptDirectory = () => process.env[variable] ?? null;
 
-/** Starts a keeper for an instance's directory. Several may be started: only one claims the instance. */
-export function startKeeper(dir, errors) {
+/** What the keeper with this environment, a map, keeps: { dir, record }; null if it is none. */
+export function keptBy(environment) {
+  const [dir, record] = [variable, recordVariable].map((name) => environment.get(name));
+  return dir === undefined || record === undefined ? null : { dir, record: JSON.parse(record) };
+}
+
+/**
+ * Starts a keeper for an instance's directory. Several may be started: only one claims the instance. Its environment
+ * has the record too, for whoever finds the process and not the directory any more.
+ */
+export function startKeeper(dir, record, errors) {
   const child = spawn(process.execPath, isSea() ? [] : [process.argv[1]], {
     cwd: dir,
     detached: true, // a session of its own
-    env: { [variable]: dir },
+    env: { [variable]: dir, [recordVariable]: JSON.stringify({ ...record, mounts: [] }) }, // a variable has a limit
     stdio: ['ignore', errors, errors],
   });
   child.unref();
@@ -55,6 +65,7 @@ export async function keep(dir) {
     await finish(dir, { code: -1, signal: 'SIGTERM', message: 'stopped before it was started' });
   }
   delete process.env[variable];
+  delete process.env[recordVariable];
   process.umask(0o022);
   const began = Date.now();
   const output = new Output(join(dir, 'log'));

@@ -21,6 +21,17 @@ export async function identify(pid) {
   return fields === null ? null : { pid, started: fields[19], boot: boot() };
 }
 
+/** Identity of the child of a process that leads a session of its own; null if there is none. */
+export async function leaderBelow(parent) {
+  for (const entry of await readdir('/proc')) {
+    const fields = /^\d+$/.test(entry) ? await stat(entry) : null;
+    if (fields !== null && Number(fields[1]) === parent && fields[3] === entry) {
+      return { pid: Number(entry), started: fields[19], boot: boot() };
+    }
+  }
+  return null;
+}
+
 /** Whether the process with this identity still runs; one that only waits to be reaped does not. */
 export async function alive(identity) {
   if (identity.boot !== boot()) {
