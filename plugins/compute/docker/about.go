@@ -23,12 +23,8 @@ type about struct {
 
 // learn asks the engine what it is.
 func (t *target) learn(ctx context.Context) error {
-	var version client.ServerVersionResult
 	var info system.Info
-	err := t.engine.ask(ctx, askFor, "ask for the version", func(ctx context.Context, api *client.Client) (err error) {
-		version, err = api.ServerVersion(ctx, client.ServerVersionOptions{})
-		return err
-	})
+	version, err := t.version(ctx)
 	if err != nil {
 		return err
 	}
@@ -41,12 +37,10 @@ func (t *target) learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := about{known: true, capacity: sdk.Resources{CPU: int64(info.NCPU) * 1000, Memory: info.MemTotal}}
+	a := about{known: true, podman: servedByPodman(version), capacity: sdk.Resources{CPU: int64(info.NCPU) * 1000, Memory: info.MemTotal}}
 	name := "Docker"
-	for _, c := range version.Components {
-		if strings.HasPrefix(c.Name, "Podman") {
-			a.podman, name = true, "Podman"
-		}
+	if a.podman {
+		name = "Podman"
 	}
 	for _, option := range info.SecurityOptions {
 		a.selinux = a.selinux || strings.HasPrefix(option, "name=selinux")
@@ -77,13 +71,30 @@ func (t *target) said() about {
 	return t.about
 }
 
-// isPodman asks if it is not known yet.
-func (t *target) isPodman(ctx context.Context) bool {
+// version is what the engine says of its parts.
+func (t *target) version(ctx context.Context) (client.ServerVersionResult, error) {
+	var version client.ServerVersionResult
+	err := t.engine.ask(ctx, askFor, "ask for the version", func(ctx context.Context, api *client.Client) (err error) {
+		version, err = api.ServerVersion(ctx, client.ServerVersionOptions{})
+		return err
+	})
+	return version, err
+}
+
+func servedByPodman(version client.ServerVersionResult) bool {
+	for _, c := range version.Components {
+		if strings.HasPrefix(c.Name, "Podman") {
+			return true
+		}
+	}
+	return false
+}
+
+// isPodman asks if it is not known.
+func (t *target) isPodman(ctx context.Context) (bool, error) {
 	if a := t.said(); a.known {
-		return a.podman
+		return a.podman, nil
 	}
-	if err := t.learn(ctx); err != nil {
-		return false // the call that needs to know finds out why
-	}
-	return t.said().podman
+	version, err := t.version(ctx)
+	return servedByPodman(version), err
 }

@@ -31,7 +31,7 @@ type gate struct {
 
 func newGate(t *testing.T, e *dockertest.Engine) *gate {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "instar-gate-") // a socket's path must be short
+	dir, err := os.MkdirTemp("", "instar-gate-") //nolint:usetesting // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,8 +83,13 @@ func (t *target) digestOf(ctx context.Context, s source) (string, error) {
 	if d, ok := s.ref.(reference.Digested); ok && local.ID != "" {
 		return d.Digest().String(), nil // its content is in its name
 	}
-	if local.ID != "" && (len(local.RepoDigests) == 0 || reference.Domain(s.ref) == podmanLocal && t.isPodman(ctx)) {
+	if local.ID != "" && len(local.RepoDigests) == 0 {
 		return local.ID, nil
+	}
+	if local.ID != "" && reference.Domain(s.ref) == podmanLocal {
+		if podman, err := t.isPodman(ctx); err != nil || podman {
+			return local.ID, err
+		}
 	}
 	auth, err := t.authFor(ctx, s.ref)
 	if err != nil {
@@ -123,11 +128,15 @@ func localName(ref reference.Named) string {
 
 // ask asks the registry which digest a name has now.
 func (t *target) ask(ctx context.Context, ref reference.Named, auth string) (string, error) {
-	if t.isPodman(ctx) {
+	podman, err := t.isPodman(ctx)
+	if err != nil {
+		return "", err
+	}
+	if podman {
 		return t.askByPull(ctx, ref) // it has no way to ask without pulling
 	}
 	var d digest.Digest
-	err := t.engine.ask(ctx, registryFor, "ask the registry for "+reference.FamiliarString(ref), func(ctx context.Context, api *client.Client) error {
+	err = t.engine.ask(ctx, registryFor, "ask the registry for "+reference.FamiliarString(ref), func(ctx context.Context, api *client.Client) error {
 		result, err := api.DistributionInspect(ctx, localName(ref), client.DistributionInspectOptions{EncodedRegistryAuth: auth})
 		d = result.Descriptor.Digest
 		return err

@@ -3,6 +3,7 @@ package docker_test
 import (
 	"encoding/base64"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,12 +58,14 @@ func TestTagsArePinned(t *testing.T) {
 		}
 		return name
 	}
-	name := push("1")
+	// What the engine has from an earlier run would be no part of a pull.
+	run := fmt.Sprintf("-%08x", rand.Uint32())
+	name := push("1" + run)
 	one, err := r.driver.Resolve(t.Context(), sdk.Artifact{Source: name})
 	if err != nil {
 		t.Fatalf("Resolve: %v", err)
 	}
-	push("2")
+	push("2" + run)
 	two, err := r.driver.Resolve(t.Context(), sdk.Artifact{Source: name})
 	if err != nil || two.Digest == one.Digest {
 		t.Fatalf("Resolve after the tag was moved gives %q, %v; it was %q", two.Digest, err, one.Digest)
@@ -83,7 +86,7 @@ func TestTagsArePinned(t *testing.T) {
 	spec := r.spec(`{"command": ["sh", "-c", "head -c 24 /etc/version; echo; trap 'exit 0' TERM; sleep 3600 & wait"]}`)
 	spec.Artifact = one
 	r.create(spec)
-	r.printed(spec.ID, strings.Repeat("1instar/pinned:1", 2)[:24])
+	r.printed(spec.ID, strings.Repeat("1"+run+"instar/pinned:1"+run, 2)[:24])
 
 	// By its digest it is the same, whatever the tag says.
 	byDigest, err := r.driver.Resolve(t.Context(), sdk.Artifact{Source: name + "@" + one.Digest, Checksum: one.Digest})
