@@ -36,6 +36,7 @@ type soundCompute struct {
 	made    map[string]int // Creates by id; only faults look at it
 
 	watchEnded atomic.Bool // only faults look at it
+	late       sync.Map    // things that a cancelled Create still makes, by id; only a fault has them
 }
 
 var instanceSchema = sdk.Schema{

@@ -88,6 +88,7 @@ func (d *soundCompute) Create(ctx context.Context, spec sdk.InstanceSpec) (sdk.I
 		return sdk.Instance{}, sdk.Conflict("instance %s was destroyed", spec.ID)
 	}
 	if err := d.call(ctx); err != nil && !d.is("does not finish what a cancelled create began") {
+		d.interrupted(thing{name: d.name(spec.ID), spec: spec, env: env, labels: labelled(spec)})
 		return sdk.Instance{}, err
 	}
 	if d.is("expands placeholders in mounted files") {
@@ -113,10 +114,7 @@ func (d *soundCompute) make(ctx context.Context, t thing, behaviour string) (sdk
 		there = false
 	}
 	if !there {
-		t.labels = sdk.Instance{
-			ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service,
-			Revision: spec.Revision, RevisionDigest: spec.RevisionDigest,
-		}
+		t.labels = labelled(spec)
 		if d.is("mangles unicode") {
 			t.labels.ID = strings.Map(func(c rune) rune { return c & 0x7f }, spec.ID)
 		}
@@ -139,6 +137,25 @@ func (d *soundCompute) make(ctx context.Context, t thing, behaviour string) (sdk
 	return d.start(ctx, t, behaviour)
 }
 
+func labelled(spec sdk.InstanceSpec) sdk.Instance {
+	return sdk.Instance{
+		ID: spec.ID, Cluster: spec.Cluster, Generation: spec.Generation, Service: spec.Service,
+		Revision: spec.Revision, RevisionDigest: spec.RevisionDigest,
+	}
+}
+
+// interrupted is what some drivers do when a Create is cancelled, at whatever moment of it.
+func (d *soundCompute) interrupted(t thing) {
+	switch d.fault {
+	case "goes on behind a cancelled create":
+		d.late.Store(t.spec.ID, t) // it comes when the instance was destroyed
+	case "leaks on a cancelled create":
+		d.world.remove(t.name)
+		t.name += "-left"
+		_ = d.world.put(t)
+	}
+}
+
 // start lets an instance run that was made. One that cannot run leaves nothing; a cancelled or killed call leaves one
 // that does not run yet, and the next Create goes on with it.
 func (d *soundCompute) start(ctx context.Context, t thing, behaviour string) (sdk.Instance, error) {
@@ -152,22 +169,7 @@ func (d *soundCompute) start(ctx context.Context, t thing, behaviour string) (sd
 		return i, nil
 	}
 	if err := d.call(ctx); err != nil {
-		if d.is("goes on behind a cancelled create") {
-			go func() {
-				for there := true; there; _, there = d.world.find(t.name) { // as if it came to it only now
-					_ = pause(context.Background(), time.Millisecond)
-				}
-				_ = d.world.put(t)
-			}()
-		}
-		if d.is("leaks on a cancelled create") {
-			d.world.mu.Lock()
-			if left := d.world.things[t.name]; left != nil && !left.started {
-				delete(d.world.things, t.name)
-				d.world.things[t.name+"-left"] = left
-			}
-			d.world.mu.Unlock()
-		}
+		d.interrupted(t)
 		return sdk.Instance{}, err
 	}
 	if err := d.world.start(t.name, behaviour); err != nil {
@@ -197,6 +199,11 @@ func (d *soundCompute) Destroy(ctx context.Context, id string, grace time.Durati
 	}
 	d.work.Lock()
 	defer d.work.Unlock()
+	defer func() {
+		if late, ok := d.late.LoadAndDelete(id); ok {
+			_ = d.world.put(late.(thing))
+		}
+	}()
 	if err := d.call(ctx); err != nil {
 		if d.is("says yes without the backend") {
 			return nil

@@ -19,12 +19,12 @@ var trafficInterrupted = []trafficCheck{
 		r := next(c.route(), pool(1, 1, blue))
 		took := c.applied(r)
 		for n := range c.rounds() {
-			before := r
-			r = next(before, pool(n+2, 1, green))
-			interrupted(c, "Apply", c.moment(n, took), c.soon(), func(ctx context.Context) error { return c.Driver.Apply(ctx, r) })
-			c.oneOf(before, r)
-			c.apply(r)
-			c.inEffect(r)
+			before, after := r, next(r, pool(n+2, 1, green))
+			interrupted(c, "Apply", c.moment(n, took), c.soon(), func(ctx context.Context) error { return c.Driver.Apply(ctx, after) })
+			c.oneOf(before, after)
+			c.apply(after)
+			c.inEffect(after)
+			r = after
 		}
 	}},
 	{"apply/crash-inside", "I7: a driver killed at any moment of Apply comes back with the old or the new state, and takes no older one", func(c *trafficRun) {
@@ -33,9 +33,9 @@ var trafficInterrupted = []trafficCheck{
 		r := next(oldest, pool(2, 1, blue))
 		took := c.applied(r)
 		for n := range c.rounds() {
-			before := r
-			r = next(before, pool(n+3, 1, green))
-			c.crashed(c.moment(n, took), func(ctx context.Context, d sdk.Traffic) error { return d.Apply(ctx, r) })
+			before, after := r, next(r, pool(n+3, 1, green))
+			r = after
+			c.crashed(c.moment(n, took), func(ctx context.Context, d sdk.Traffic) error { return d.Apply(ctx, after) })
 			c.oneOf(before, r)
 			wantCode(c, c.Driver.Apply(c.Context(), oldest), sdk.CodeConflict, "Apply of an older generation after a crash inside Apply")
 			c.apply(r)
