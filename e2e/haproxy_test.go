@@ -14,6 +14,7 @@ import (
 	"github.com/instarhq/instar/e2e/judge"
 	"github.com/instarhq/instar/e2e/load"
 	"github.com/instarhq/instar/e2e/node"
+	"github.com/instarhq/instar/plugins/traffic/haproxy/socket"
 )
 
 const haproxyConfig = `
@@ -114,15 +115,16 @@ func (c *cluster) succeeded(what string) {
 	}
 }
 
-// TestHAProxyKilled: HAProxy dies before, at and after a switch, and is started again, also while instard is away. Only
+// TestHAProxyKilled: after a rolling rollout that nobody disturbs, HAProxy dies before, at and after a switch, and is started again, also while instard is away. Only
 // what comes while it is down fails. It serves the present revision at once, never an older one, and the next
 // rollouts and rollbacks go well (I7, I8).
 func TestHAProxyKilled(t *testing.T) {
 	t.Parallel()
 	c, b := haproxyCluster(t)
 	quick := []string{"driver=haproxy", "keep_previous=1s", "bake=1s"}
-	c.deploy(append(quick, "version=0")...)
+	c.deploy(append(quick, "version=-1", "count=4")...)
 	customers := c.customers(0.3)
+	c.rollBehind(b, "driver=haproxy", "keep_previous=0s", "bake=1s", "version=0", "count=4")
 	var down []load.Window
 	kill := func() {
 		t.Helper()
@@ -164,11 +166,37 @@ func TestHAProxyKilled(t *testing.T) {
 	c.hold(judge.All)
 }
 
+// rollBehind replaces four instances behind HAProxy step by step, without a reload: none gets requests that was not verified (I1), and
+// enough serve all the time (I2).
+func (c *cluster) rollBehind(b *balancer.Balancer, variables ...string) {
+	c.Helper()
+	reloads := func() int {
+		procs, err := socket.Master{Path: b.Socket()}.Processes(c.Context())
+		if err != nil {
+			c.Fatal(err)
+		}
+		return procs.Reloads
+	}
+	before := reloads()
+	c.deploy(append(variables, "strategy=rolling", "max_surge=1", "max_unavailable=1")...)
+	c.settles("a rolling rollout", 4)
+	c.succeeded("a rolling rollout")
+	if r := c.rollout(); r.Rolling == nil || r.Rolling.Joined != 4 {
+		c.Errorf("rollout %s: %+v", r.ID(), r.Rolling)
+	}
+	if now := reloads(); now != before {
+		c.Errorf("HAProxy was reloaded %d times for a rolling rollout", now-before)
+	}
+	c.hold(judge.All)
+	c.hold(judge.Enough)
+	c.hold(judge.Bounded)
+}
+
 // satisfiedBut fails the test if a customer noticed anything but that something on the way was down (I8): the requests that were
 // under way, or came, while it was; and the next message on a WebSocket that was open then.
 func (c *cluster) satisfiedBut(result *load.Result, down []load.Window) {
 	c.Helper()
-	switches, err := judge.Switches(c.records(), "shop")
+	served, err := judge.Serving(c.records(), "shop")
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -187,7 +215,7 @@ func (c *cluster) satisfiedBut(result *load.Result, down []load.Window) {
 			c.Errorf("I8: %s, begun at %s and over at %s, while nothing was down: %s", r.Kind, begin.Format("15:04:05.000"), end.Format("15:04:05.000"), r.Outcome)
 		}
 	}
-	for i, line := range result.WrongRevision(judge.Timeline(switches)) {
+	for i, line := range result.WrongRevision(served) {
 		if i < 10 {
 			c.Errorf("I8: wrong revision: %s", line)
 		}

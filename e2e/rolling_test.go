@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/instarhq/instar/core"
@@ -34,4 +35,48 @@ func TestRollingNobodyNotices(t *testing.T) {
 	c.satisfied(customers.Stop())
 	c.hold(judge.All)
 	c.hold(judge.Bounded)
+}
+
+// stepByStep replaces the instances on three nodes step by step, while customers come to the proxy of each node. At the
+// end every node has one, as before.
+func (tr *trio) stepByStep(t *testing.T) {
+	before := tr.settled(t, 0, 3)
+	shoppers := startCustomers(tr.addresses)
+	tr.applyBy(t, 1, "hello from the next one, hello", 3, "    strategy = \"rolling\"\n    max_surge = \"1\"\n    max_unavailable = \"1\"\n")
+	after := tr.settled(t, 2, 3)
+	shoppers.leave(t)
+	for id := range before {
+		if after[id] != "" {
+			t.Errorf("%s is still there", id)
+		}
+	}
+	for name, list := range map[string]map[string]string{"before": before, "after": after} {
+		on := map[string]int{}
+		for _, node := range list {
+			on[node]++
+		}
+		if fmt.Sprint(on) != "map[n1:1 n2:1 n3:1]" {
+			t.Errorf("%s the rollout there are %v on the nodes, want one on each", name, on)
+		}
+	}
+	records, err := judge.Read(tr.ctx, tr.Nodes[0].API)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []func([]core.Record) ([]string, error){judge.All, judge.Enough, judge.Bounded} {
+		broken, err := check(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range broken[:min(len(broken), 10)] {
+			t.Error(line)
+		}
+	}
+	service, err := tr.Nodes[0].API.Service(tr.ctx, "hello", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := service.Rollout.Rollout; r.Phase != core.RolloutSucceeded || r.Rolling == nil || r.Rolling.Joined != 3 {
+		t.Errorf("rollout %s is %s: %+v", r.ID(), r.Phase, r.Rolling)
+	}
 }

@@ -24,6 +24,7 @@ func TestNodesComeAndGoUnderLoad(t *testing.T) {
 	t.Parallel() // it waits most of the time
 	tr := newTrio(t)
 	tr.settled(t, 0, 3)
+	t.Run("rolling", tr.stepByStep)
 	t.Run("a follower has what was written", tr.readsItsWrites)
 	t.Run("output of another node's instance", tr.logsFromElsewhere)
 	t.Run("drain", tr.drain)

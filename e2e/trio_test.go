@@ -52,6 +52,12 @@ func newTrioOf(t *testing.T, bin string, change ...func(*node.ClusterOptions)) *
 // the greeting.
 func (tr *trio) apply(t *testing.T, through int, greeting string, count int) {
 	t.Helper()
+	tr.applyBy(t, through, greeting, count, "")
+}
+
+// applyBy is apply with more in the rollout's block.
+func (tr *trio) applyBy(t *testing.T, through int, greeting string, count int, rollout string) {
+	t.Helper()
 	var routes strings.Builder
 	for i, address := range tr.addresses {
 		fmt.Fprintf(&routes, "  route \"web%d\" {\n    target = \"edge%d\"\n    listen = %q\n  }\n", i+1, i+1, address)
@@ -72,8 +78,8 @@ func (tr *trio) apply(t *testing.T, through int, greeting string, count int) {
 %s  rollout {
     bake          = "0s"
     keep_previous = "0s"
-  }
-}`, count, built.hello, tr.births.url, tr.bind, greeting, routes.String())
+%s  }
+}`, count, built.hello, tr.births.url, tr.bind, greeting, routes.String(), rollout)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
