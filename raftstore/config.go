@@ -33,6 +33,9 @@ type Config struct {
 	// beginning one. Ignored if Dir has a cluster already.
 	Join bool
 
+	// Heartbeat is for how long a follower waits to hear from the leader before it holds an election; a leader
+	// that has not heard from a majority for nearly as long steps down. Default 500ms.
+	Heartbeat time.Duration
 	// Now is the clock that stamps transactions; nil: time.Now. Raft's timers do not follow it.
 	Now func() time.Time
 	// DiskStall is for how long one write to the log may take before the store gives up: a disk that
@@ -74,6 +77,9 @@ func (c *Config) complete() error {
 	if c.DiskStall == 0 {
 		c.DiskStall = defaultDiskStall
 	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = heartbeat
+	}
 	if c.segmentBytes == 0 {
 		c.segmentBytes = segmentBytes
 	}
@@ -83,7 +89,6 @@ func (c *Config) complete() error {
 // Raft's figures: what was measured best for fail-over without flapping.
 const (
 	heartbeat       = 500 * time.Millisecond
-	lease           = 450 * time.Millisecond // below heartbeat; a leader that lacks processor time should not step down for it
 	maxAppend       = 64
 	snapshotEvery   = 10 * time.Second
 	snapshotEntries = 1024   // entries after which Raft's log is cut
@@ -96,7 +101,8 @@ func (c *Config) raft(notify chan<- bool) *raft.Config {
 	rc.LocalID = raft.ServerID(c.Node)
 	rc.Logger = calm(c.Logger.Named("raft"))
 	rc.NotifyCh = notify
-	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = heartbeat, heartbeat, lease
+	// The lease is just below: a leader that lacks processor time should not step down for it.
+	rc.HeartbeatTimeout, rc.ElectionTimeout, rc.LeaderLeaseTimeout = c.Heartbeat, c.Heartbeat, c.Heartbeat*9/10
 	rc.MaxAppendEntries = maxAppend
 	rc.SnapshotInterval, rc.SnapshotThreshold, rc.TrailingLogs = snapshotEvery, snapshotEntries, trailingEntries
 	rc.NoSnapshotRestoreOnStart = true // the state file is the snapshot, and is in place

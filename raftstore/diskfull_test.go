@@ -71,6 +71,7 @@ func writeUntilFull(dir string) error {
 
 // TestDiskFull lets the disk run full under the state file and under Raft's log.
 func TestDiskFull(t *testing.T) {
+	t.Parallel() // most of it is waiting for a process
 	for name, c := range map[string]struct {
 		limit int
 		file  string

@@ -213,6 +213,7 @@ func (p *processes) caughtUp(node string, seq uint64) {
 
 // TestFailover kills and stops leaders, and times the next committed write.
 func TestFailover(t *testing.T) {
+	t.Parallel() // most of it is waiting for elections
 	p := newProcesses(t)
 	var writes []acked
 	count := 0

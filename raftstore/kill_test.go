@@ -138,6 +138,7 @@ func runAndKill(t *testing.T, dir string, after time.Duration) []acked {
 // TestI6AcknowledgedWritesSurviveKills kills a writing process at random moments and proves every
 // acknowledged write of all rounds by its receipt, after each.
 func TestI6AcknowledgedWritesSurviveKills(t *testing.T) {
+	t.Parallel() // most of it is waiting for processes
 	rounds := 30
 	dir := t.TempDir()
 	var all []acked

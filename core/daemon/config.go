@@ -46,6 +46,7 @@ type Membership struct {
 	NodeGrace     time.Duration // of a cluster that begins here; default 30s
 
 	Every, Stable time.Duration // of core/cluster; 0: the defaults
+	Heartbeat     time.Duration // of raftstore; 0: the default
 	Level         int           // of core/cluster; 0: core.Level
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// bin is where TestMain puts instard, instar, the bundled drivers and the hello example.
+// bin is where TestMain puts instard, instar, the drivers of -dev and the hello example.
 var bin string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -29,12 +29,11 @@ func build(m *testing.M) int {
 	bin = dir
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	for _, packages := range []string{"../../cmd/...", "../../examples/hello"} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), packages)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build %s: %v\n%s", packages, err, out)
-			return 1
-		}
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
+		"../../cmd/instard", "../../cmd/instar", "../../cmd/instar-compute-process", "../../cmd/instar-traffic-proxy", "../../examples/hello")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
 	}
 	return m.Run()
 }

@@ -20,6 +20,7 @@ func (d *Daemon) openStore(ctx context.Context) (err error) {
 		Dir: d.dir.file("store"), Node: d.cfg.Node, Cluster: d.cfg.Cluster, Logger: d.log.Named("store"), Observer: d.telemetry,
 	}
 	if d.member != nil {
+		config.Heartbeat = d.cfg.Membership.Heartbeat
 		d.member.store(&config)
 		config.Forward = measuredForwarder{config.Forward, d.telemetry}
 	}
