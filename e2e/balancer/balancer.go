@@ -52,7 +52,8 @@ func New(ctx context.Context) (*Balancer, error) {
 	if err != nil {
 		return b, err
 	}
-	return b, b.Start(ctx)
+	err = b.Start(ctx)
+	return b, err
 }
 
 // Make makes the files of an HAProxy, and leaves it to Start to run it.

@@ -128,10 +128,11 @@ func TestBackOffDoubles(t *testing.T) {
 		refused := time.Now()
 		down.Unreached(refused, true)
 		late.Unreached(time.Now(), true)
-		for _, want := range []time.Duration{250, 500, 1000, 2000, 4000, 5000, 5000} {
+		for _, milliseconds := range []int{250, 500, 1000, 2000, 4000, 5000, 5000} {
+			want := time.Duration(milliseconds) * time.Millisecond
 			trial := trialOf(t, r, sick)
-			if after := time.Since(refused); after != want*time.Millisecond {
-				t.Fatalf("tried again after %s, want %d ms", after, want)
+			if after := time.Since(refused); after != want {
+				t.Fatalf("tried again after %s, want %s", after, want)
 			}
 			refused = time.Now()
 			trial.Unreached(refused, true)
