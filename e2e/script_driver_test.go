@@ -62,14 +62,7 @@ func TestScriptDriver(t *testing.T) {
 	}
 	c.unchanged("greeter", before)
 
-	first := c.drivers()["compute_script_local"]
-	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	c.await("the driver runs again and is healthy", func() bool {
-		_, out := c.instar("driver", "show", "script")
-		return c.drivers()["compute_script_local"] != first && strings.Contains(out, "healthy") && !strings.Contains(out, "unhealthy")
-	})
+	c.killDriver("script")
 	page("good evening from revision 2\n")
 	c.unchanged("greeter", before)
 	if out := c.must("logs", "greeter"); !strings.Contains(out, "listening") {
@@ -79,7 +72,22 @@ func TestScriptDriver(t *testing.T) {
 	c.must("service", "delete", "-yes", "greeter")
 }
 
-// changeByHand changes the script of one instance, and waits until another has taken its place.
+// killDriver kills the process of a compute driver, and waits until another one runs and is healthy.
+func (c *cluster) killDriver(name string) {
+	c.Helper()
+	process := "compute_" + name + "_local"
+	first := c.drivers()[process]
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		c.Fatal(err)
+	}
+	c.await("the driver runs again and is healthy", func() bool {
+		_, out := c.instar("driver", "show", name)
+		return c.drivers()[process] != first && strings.Contains(out, "healthy") && !strings.Contains(out, "unhealthy")
+	})
+}
+
+// changeByHand changes the script of one instance, and waits until another has taken its place. The daemon compares what
+// there is when a driver begins anew, and otherwise every five minutes, for which nobody waits here.
 func (c *cluster) changeByHand(before map[string]string) {
 	c.Helper()
 	scripts, err := filepath.Glob(filepath.Join(c.node.DataDir(), "drivers", "targets", "compute_script_local", "state", "instances", "*", "script.mjs"))
@@ -89,6 +97,7 @@ func (c *cluster) changeByHand(before map[string]string) {
 	if err := os.WriteFile(scripts[0], []byte("// not what was deployed\n"), 0o600); err != nil {
 		c.Fatal(err)
 	}
+	c.killDriver("script")
 	c.await("the instance that was changed by hand is replaced", func() bool {
 		now, same := c.running("greeter"), 0
 		for id := range now {
