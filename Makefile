@@ -6,7 +6,7 @@ GO      ?= go
 STATIC   = CGO_ENABLED=0 $(GO) build -trimpath
 
 .DEFAULT_GOAL := build
-.PHONY: help build shop demo test soak lint proto proto-released generate chaos release-snapshot clean
+.PHONY: help build shop demo test lint proto proto-released generate chaos release-snapshot clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,10 +24,6 @@ demo: build ## replaces the shop under load, tells the story, writes build/demo.
 
 test: ## all tests, under the race detector; installs what is lacking
 	.ci/test
-
-soak: ## the end-to-end tests at full length: a hundred switches of containers, every check of the JavaScript driver
-	.ci/setup
-	INSTAR_SOAK=1 CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m ./e2e
 
 lint: ## golangci-lint, buf and goreleaser over sources and configuration
 	.ci/lint

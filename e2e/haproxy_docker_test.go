@@ -69,14 +69,10 @@ func (c *dockerEdge) reloads() int {
 }
 
 // TestI8HundredSwitchesOfContainers replaces a service in containers behind HAProxy five times, and takes it back and
-// forth 95 times more, under every kind of load. Nobody notices, and HAProxy is not reloaded. A hundred they are in
-// `make soak`.
+// forth 95 times more, under every kind of load. Nobody notices, and HAProxy is not reloaded.
 func TestI8HundredSwitchesOfContainers(t *testing.T) {
 	t.Parallel()
-	replacements, switches := 2, 20
-	if soak {
-		replacements, switches = 5, 100
-	}
+	const replacements, switches = 5, 100
 	c := newDockerEdge(t)
 	warm := []string{"keep_previous=5m", "bake=0s"}
 	c.apply(0, warm...)

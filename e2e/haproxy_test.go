@@ -115,16 +115,16 @@ func (c *cluster) succeeded(what string) {
 	}
 }
 
-// TestHAProxyKilled: after a rolling rollout that nobody disturbs, HAProxy dies before, at and after a switch, and is started again, also while instard is away. Only
-// what comes while it is down fails. It serves the present revision at once, never an older one, and the next
+// TestHAProxyKilled: after a rolling rollout that nobody disturbs, HAProxy dies before, at and after a switch, and is
+// started again, also while instard is away. Only what comes while it is down fails. It serves the present revision at once, never an older one, and the next
 // rollouts and rollbacks go well (I7, I8).
 func TestHAProxyKilled(t *testing.T) {
 	t.Parallel()
 	c, b := haproxyCluster(t)
 	quick := []string{"driver=haproxy", "keep_previous=1s", "bake=1s"}
 	c.deploy(append(quick, "version=-1", "count=4")...)
-	customers := c.customers(0.3)
 	c.rollBehind(b, "driver=haproxy", "keep_previous=0s", "bake=1s", "version=0", "count=4")
+	customers := c.customers(0.3)
 	var down []load.Window
 	kill := func() {
 		t.Helper()
@@ -166,8 +166,8 @@ func TestHAProxyKilled(t *testing.T) {
 	c.hold(judge.All)
 }
 
-// rollBehind replaces four instances behind HAProxy step by step, without a reload: none gets requests that was not verified (I1), and
-// enough serve all the time (I2).
+// rollBehind replaces four instances behind HAProxy step by step, without a reload: none gets requests that was not
+// verified (I1), enough serve all the time (I2), and no customer notices (I8).
 func (c *cluster) rollBehind(b *balancer.Balancer, variables ...string) {
 	c.Helper()
 	reloads := func() int {
@@ -177,7 +177,7 @@ func (c *cluster) rollBehind(b *balancer.Balancer, variables ...string) {
 		}
 		return procs.Reloads
 	}
-	before := reloads()
+	before, customers := reloads(), c.customers(0.3)
 	c.deploy(append(variables, "strategy=rolling", "max_surge=1", "max_unavailable=1")...)
 	c.settles("a rolling rollout", 4)
 	c.succeeded("a rolling rollout")
@@ -187,6 +187,7 @@ func (c *cluster) rollBehind(b *balancer.Balancer, variables ...string) {
 	if now := reloads(); now != before {
 		c.Errorf("HAProxy was reloaded %d times for a rolling rollout", now-before)
 	}
+	c.satisfied(customers.Stop())
 	c.hold(judge.All)
 	c.hold(judge.Enough)
 	c.hold(judge.Bounded)
@@ -196,7 +197,7 @@ func (c *cluster) rollBehind(b *balancer.Balancer, variables ...string) {
 // under way, or came, while it was; and the next message on a WebSocket that was open then.
 func (c *cluster) satisfiedBut(result *load.Result, down []load.Window) {
 	c.Helper()
-	served, err := judge.Serving(c.records(), "shop")
+	switches, err := judge.Switches(c.records(), "shop")
 	if err != nil {
 		c.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func (c *cluster) satisfiedBut(result *load.Result, down []load.Window) {
 			c.Errorf("I8: %s, begun at %s and over at %s, while nothing was down: %s", r.Kind, begin.Format("15:04:05.000"), end.Format("15:04:05.000"), r.Outcome)
 		}
 	}
-	for i, line := range result.WrongRevision(served) {
+	for i, line := range result.WrongRevision(judge.Timeline(switches)) {
 		if i < 10 {
 			c.Errorf("I8: wrong revision: %s", line)
 		}

@@ -20,9 +20,6 @@ var built struct {
 	hello      string // a smaller artifact: announce and hello
 }
 
-// soak says that the tests take the time that `make soak` has: `make test` does the same less often.
-var soak = os.Getenv("INSTAR_SOAK") != ""
-
 // atATime is how many tests run at a time, if nothing else is asked for: they wait more than they work.
 const atATime = "4"
 

@@ -4,8 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"math/rand/v2"
 	"net"
 	"slices"
+	"strconv"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/instarhq/instar/sdk"
@@ -96,15 +101,36 @@ func (c *trafficRun) route() sdk.Route {
 	return r
 }
 
+// Addresses of routes have ports below those that the kernel gives to outgoing connections: one stays free while a
+// check restarts the driver that listens there.
+const (
+	firstPort = 10000
+	lastPort  = 19999
+)
+
+// givenPorts are those that this process has chosen; no check gets one of another.
+var givenPorts sync.Map
+
 // freeAddress finds a loopback address that nobody listens on just now.
 func freeAddress(t T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("looking for a free port: %v", err)
+	for _, n := range rand.Perm(lastPort - firstPort + 1) { //nolint:gosec // any will do
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+n))
+		if _, given := givenPorts.LoadOrStore(address, true); given {
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("looking for a free port: %v", err)
+		}
+		_ = l.Close() // only its address was wanted
+		return address
 	}
-	defer func() { _ = l.Close() }() // only its address was wanted
-	return l.Addr().String()
+	t.Fatalf("no port of 127.0.0.1 from %d to %d is free", firstPort, lastPort)
+	return ""
 }
 
 // next is the route with a higher generation and other pools.
