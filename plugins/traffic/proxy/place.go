@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -41,18 +42,13 @@ func (d *Driver) rules(address string, routes map[string]sdk.Route, objects map[
 	matches := make(map[*route.Route]route.Match)
 	taken := make(map[route.Match]string)
 	certs := make(map[string]*front.Certificate)
-	var first *sdk.Route
-	rules := front.Rules{}
-	for id, r := range routes {
-		if r.Listen != address {
-			continue
-		}
-		if first == nil {
-			first = &r
-			rules.TCP, rules.TLS = r.Protocol == sdk.ProtocolTCP, r.TLS != nil
-		} else if err := together(*first, r); err != nil {
-			return rules, err
-		}
+	here, err := sharing(address, routes)
+	if err != nil || len(here) == 0 {
+		return front.Rules{Table: route.NewTable(nil), Certs: front.NewCertificates(nil, d.logger)}, err
+	}
+	rules := front.Rules{TCP: here[0].Protocol == sdk.ProtocolTCP, TLS: here[0].TLS != nil}
+	for _, r := range here {
+		id := r.ID
 		match, err := validate(r)
 		if err != nil {
 			return rules, err
@@ -76,6 +72,24 @@ func (d *Driver) rules(address string, routes map[string]sdk.Route, objects map[
 	rules.Table = route.NewTable(matches)
 	rules.Certs = front.NewCertificates(certs, d.logger)
 	return rules, nil
+}
+
+// sharing is the routes at an address, sorted by id. What they cannot share is said before a file is read.
+func sharing(address string, routes map[string]sdk.Route) ([]sdk.Route, error) {
+	var here []sdk.Route
+	for _, id := range slices.Sorted(maps.Keys(routes)) {
+		r := routes[id]
+		if r.Listen != address {
+			continue
+		}
+		if here = append(here, r); len(here) == 1 {
+			continue
+		}
+		if err := together(here[0], r); err != nil {
+			return nil, err
+		}
+	}
+	return here, nil
 }
 
 // together says why two routes cannot share a listener, or nil.
